@@ -1,0 +1,51 @@
+"""Self-normalizing activations: solve their parameters, propagate moments, verify on real networks."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from snn_cli.errors import CannotCompute, InputError, MissingExtra, NoSolution, SnnError
+    from snn_cli.explain import explain
+    from snn_cli.records import Note, Params, Solution
+    from snn_cli.solver import solve
+
+__version__ = "0.1.0.dev0"
+
+_PUBLIC = {
+    "solve": "solver",
+    "explain": "explain",
+    "Solution": "records",
+    "Params": "records",
+    "Note": "records",
+    "SnnError": "errors",
+    "InputError": "errors",
+    "NoSolution": "errors",
+    "CannotCompute": "errors",
+    "MissingExtra": "errors",
+}
+
+__all__ = [
+    "CannotCompute",
+    "InputError",
+    "MissingExtra",
+    "NoSolution",
+    "Note",
+    "Params",
+    "SnnError",
+    "Solution",
+    "explain",
+    "solve",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Public names are loaded when first used: ``import snn_cli`` alone costs nothing."""
+    if name in _PUBLIC:
+        return getattr(import_module(f"snn_cli.{_PUBLIC[name]}"), name)
+    raise AttributeError(f"module 'snn_cli' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_PUBLIC})

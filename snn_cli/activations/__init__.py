@@ -1,0 +1,46 @@
+"""The registry of activation families."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from snn_cli.errors import InputError
+
+if TYPE_CHECKING:
+    from snn_cli.activations.family import Family
+
+SOLVABLE = {
+    "selu": "snn_cli.activations.selu",
+    "dselu": "snn_cli.activations.dselu",
+    "lselu": "snn_cli.activations.lselu",
+    "sselu": "snn_cli.activations.sselu",
+}
+"""Name -> module that defines ``FAMILY``; loaded when asked for."""
+
+BASELINES = ("relu", "leaky_relu", "tanh", "erf", "gelu", "silu", "elu", "linear")
+"""Activations that other commands compare with; they have no parameters to solve for."""
+
+
+def get(name: str) -> Family:
+    """The family of that name.
+
+    Raises InputError, with the nearest name, for one that is not in the registry.
+    """
+    module = SOLVABLE.get(name)
+    if module is not None:
+        family: Family = import_module(module).FAMILY
+        return family
+    names = ", ".join(SOLVABLE)
+    if name in BASELINES:
+        raise InputError(
+            f"{name} has no parameters to solve for; the families that can be solved are {names}",
+            "snn solve --act lselu --epsilon 0.03",
+        )
+    from difflib import get_close_matches
+
+    nearest = get_close_matches(name.lower(), SOLVABLE, n=1, cutoff=0.5)
+    raise InputError(
+        f"no activation is called {name!r}; the families that can be solved are {names}",
+        f"--act {nearest[0] if nearest else 'lselu'}",
+    )

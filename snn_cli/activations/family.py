@@ -1,0 +1,81 @@
+"""What an activation family is: data and a few plain functions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from snn_cli.arithmetic.protocol import Arithmetic, SolvingArithmetic, Value
+    from snn_cli.gaussian import Piecewise
+
+Values = dict[str, Any]
+"""Parameter values by name, in whatever arithmetic is at work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """Values of epsilon for which the equations have a solution; ``hi`` is None when there is no upper end."""
+
+    lo: Value
+    hi: Value | None
+    lo_open: bool = False
+    hi_open: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """An activation family. A new one is one file with one of these and one line in the registry.
+
+    name, parameters
+        As in records and on the command line; parameters in the order of records, ``lambda`` first.
+    positive, negative
+        The formulas of both branches, for people.
+    closures
+        Closure name -> the conditions that hold at a solution, out of ``mean`` (``E[f] = 0``), ``second_moment``
+        (``E[f^2] = 1``) and ``chi`` (``E[f'^2] = 1 + epsilon``). A closure named ``lambda`` or ``lambda_min`` also
+        gives lambda; with ``lambda_min`` gamma is minimised over all larger lambda too.
+    shape(ar, params)
+        The activation as half-line terms, from which every moment follows.
+    candidates(ar, closure, epsilon, lam)
+        All parameter sets that can be the optimum under the closure, in a fixed order. The solver chooses by the rule
+        of the theory. ``lam`` is None where the closure does not give lambda; ``epsilon`` is not read by a family
+        that has its own.
+    feasible(ar, closure, lam)
+        The epsilons for which ``candidates`` is not empty; None where there are none.
+    least_slope(ar, params)
+        Infimum of ``f'``; negative where f is not monotone.
+    function(np, x, params), derivative(np, x, params)
+        On numpy arrays, without overflow; the derivative at 0 is the right-hand one.
+    """
+
+    name: str
+    parameters: tuple[str, ...]
+    positive: str
+    negative: str
+    closures: Mapping[str, tuple[str, ...]]
+    shape: Callable[[Arithmetic, Values], Piecewise]
+    candidates: Callable[[SolvingArithmetic, str, Value, Value | None], list[Values]]
+    feasible: Callable[[Arithmetic, str, Value | None], Interval | None]
+    least_slope: Callable[[Arithmetic, Values], Value]
+    function: Callable[[Any, Any, Mapping[str, float]], Any]
+    derivative: Callable[[Any, Any, Mapping[str, float]], Any]
+
+    @property
+    def takes_epsilon(self) -> bool:
+        """False for a family without a free parameter, whose epsilon is its own."""
+        return all("chi" in conditions for conditions in self.closures.values())
+
+
+def exponential_linear(
+    ar: Arithmetic, lam: Value, amplitude: Value, rate: Value, slope: Value | None = None
+) -> Piecewise:
+    """``lam x`` for ``x > 0``; ``amplitude (e^(rate x) - 1) + slope x`` for ``x < 0``: the form of all families here."""
+    from snn_cli.gaussian import Piecewise
+
+    negative = {(0, 1): amplitude, (0, 0): -amplitude}
+    if slope is not None:
+        negative[(1, 0)] = slope
+    return Piecewise.of(ar, rate, negative, {(1, 0): lam})

@@ -1,0 +1,201 @@
+"""Proof that a solution exists, is the only one nearby, and was rounded correctly: Krawczyk's test in ball arithmetic.
+
+For equations ``F(x) = 0``, a box ``X`` with centre ``m`` and any matrix ``Y``, the Krawczyk operator is
+``K(X) = m - Y F(m) + (I - Y F'(X)) (X - m)``. If ``K(X)`` lies in the interior of ``X``, then X holds exactly one zero of
+F, and it lies in ``K(X)`` (Krawczyk 1969; Rump 2010, section 13). All of it is evaluated with every rounding enclosed.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+from snn_cli.arithmetic.dual import DualArithmetic
+from snn_cli.arithmetic.multiprecision import fraction
+from snn_cli.errors import CannotCompute, MissingExtra
+from snn_cli.exact import decimal_bounds, nearest_double
+from snn_cli.gaussian import moments
+
+if TYPE_CHECKING:
+    from snn_cli.arithmetic.protocol import Arithmetic, Value
+    from snn_cli.solver import Problem
+
+Enclosure = tuple[tuple[str, tuple[str, str]], ...]
+
+_DIGITS = 20
+_ATTEMPTS = 6
+
+
+def require() -> None:
+    """Raises MissingExtra where python-flint is not installed."""
+    try:
+        import flint  # noqa: F401
+    except ImportError:
+        raise MissingExtra("--certify", "python-flint", "certify") from None
+
+
+def enclose(
+    problem: Problem,
+    approximation: dict[str, Value],
+    doubles: dict[str, float],
+    digits: int | None,
+    precision: int,
+) -> Enclosure:
+    """Decimal bounds, proved, of every parameter and moment of the solution of ``problem``.
+
+    approximation
+        Multiprecision values close to the solution.
+    doubles
+        The rounded values that are printed: each is proved to be the nearest double of the exact one.
+    digits
+        Significant digits of the bounds (20 if None).
+    precision
+        Bits to start from; doubled a few times where the proof fails.
+
+    Raises CannotCompute where no proof is found: at the ends of the feasible range, where solutions merge.
+    """
+    require()
+    from flint import ctx
+
+    unknowns = (*problem.free, "epsilon") if problem.epsilon == "auto" else problem.free
+    centre = {name: fraction(approximation[name]) for name in unknowns}
+    for _ in range(_ATTEMPTS if problem.epsilon != "end" else 0):
+        with ctx.workprec(precision):
+            found = _prove(problem, centre)
+            if found is not None and _rounded(found, doubles):
+                return _decimals(problem, found, doubles, digits or _DIGITS)
+        precision *= 2
+    raise CannotCompute(
+        f"existence and uniqueness could not be proved at epsilon = {doubles['epsilon']!r}: "
+        "solutions merge there, or lie too close to tell apart",
+        "leave out --certify, or choose an epsilon inside the feasible range",
+    )
+
+
+def _equations(ar: Arithmetic, problem: Problem, unknown: dict[str, Value]) -> list[Value]:
+    """The conditions at the unknowns; zero at a solution. What is not unknown is exact."""
+    values = _with_known(ar, problem, unknown)
+    shape = problem.family.shape(ar, {p: values[p] for p in problem.family.parameters})
+    found = moments(shape)
+    target = {"mean": found.mean, "second_moment": found.second_moment - 1}
+    if "chi" in problem.conditions:
+        target["chi"] = found.chi - 1 - values["epsilon"]
+    equations = [target[name] for name in problem.conditions]
+    if problem.epsilon == "auto":
+        from snn_cli.propagation.finite_width import gradient_drift
+
+        assert problem.fan_in is not None
+        equations.append(gradient_drift(ar, shape, problem.fan_in).drift)
+    return equations
+
+
+def _with_known(ar: Arithmetic, problem: Problem, unknown: dict[str, Value]) -> dict[str, Value]:
+    values = dict(unknown)
+    if problem.lam is not None and "lambda" not in values:
+        values["lambda"] = ar.number(problem.lam)
+    if isinstance(problem.epsilon, Fraction):
+        values["epsilon"] = ar.number(problem.epsilon)
+    return values
+
+
+def _jacobian(problem: Problem, box: dict[str, Value]) -> Any:
+    """Rows: equations; columns: unknowns."""
+    from flint import arb_mat
+
+    from snn_cli.arithmetic.balls import Balls
+
+    ar = DualArithmetic(Balls(), len(box))
+    equations = _equations(ar, problem, {n: ar.variable(box[n], i) for i, n in enumerate(box)})
+    return arb_mat([list(e.gradient) for e in equations])
+
+
+def _prove(problem: Problem, centre: dict[str, Fraction]) -> dict[str, Value] | None:
+    """Balls that hold the one solution, and the moments there; None where the test fails at this precision."""
+    from flint import arb, arb_mat
+
+    from snn_cli.arithmetic.balls import Balls, ball, ends
+
+    balls = Balls()
+    names = tuple(centre)
+    middle = {n: balls.number(x).mid() for n, x in centre.items()}
+    try:
+        inverse = arb_mat([[x.mid() for x in row] for row in _jacobian(problem, middle).tolist()]).inv()
+    except ZeroDivisionError:
+        return None
+    inverse = arb_mat([[x.mid() for x in row] for row in inverse.tolist()])
+    step = inverse * arb_mat([[x] for x in _equations(balls, problem, middle)])
+    if not all(x.is_finite() for x in step.entries()):
+        return None
+    box = {}
+    for i, n in enumerate(names):
+        reach = max(abs(e) for e in ends(step[i, 0]))
+        lo, hi = ends(middle[n])
+        box[n] = ball((lo + hi) / 2, 8 * reach)
+    slopes = _jacobian(problem, box)
+    size = len(names)
+    identity = arb_mat([[arb(int(i == j)) for j in range(size)] for i in range(size)])
+    offset = arb_mat([[box[n] - middle[n]] for n in names])
+    image = arb_mat([[middle[n]] for n in names]) - step + (identity - inverse * slopes) * offset
+    proved = {}
+    for i, n in enumerate(names):
+        if not image[i, 0].is_finite():
+            return None
+        (lo, hi), (inner_lo, inner_hi) = ends(box[n]), ends(image[i, 0])
+        if not lo < inner_lo <= inner_hi < hi:
+            return None
+        proved[n] = image[i, 0]
+    values = _with_known(balls, problem, proved)
+    found = moments(problem.family.shape(balls, {p: values[p] for p in problem.family.parameters}))
+    for name in ("mean", "second_moment", "chi", "gamma", "kappa", "mean_slope"):
+        values[name] = getattr(found, name)
+    values.setdefault("epsilon", found.chi - 1)
+    if problem.closure == "lambda_min":
+        multiplier = _multiplier(problem, {n: proved[n] for n in problem.free}, values)
+        if multiplier is not None:
+            values["multiplier"] = multiplier
+    for name, exact in problem.exact_values().items():
+        values[name] = balls.number(exact)
+    return values
+
+
+def _multiplier(problem: Problem, box: dict[str, Value], values: dict[str, Value]) -> Value | None:
+    """``d gamma / d lambda`` with the other parameters following the two conditions (implicit function theorem)."""
+    from flint import arb_mat
+
+    from snn_cli.arithmetic.balls import Balls
+
+    names = (*box, "lambda")
+    ar = DualArithmetic(Balls(), len(names))
+    params = {n: ar.variable(values[n], i) for i, n in enumerate(names)}
+    f = problem.family.shape(ar, params)
+    gradients = [
+        (f * f).expectation().gradient,
+        (f.derivative() * f.derivative()).expectation().gradient,
+        (f * f.derivative()).times_power(1).expectation().gradient,
+    ]
+    conditions, gamma = gradients[:2], gradients[2]
+    try:
+        follow = arb_mat([list(g[:-1]) for g in conditions]).solve(arb_mat([[-g[-1]] for g in conditions]))
+    except ZeroDivisionError:
+        return None
+    return gamma[-1] + sum(gamma[i] * follow[i, 0] for i in range(len(box)))
+
+
+def _rounded(found: dict[str, Value], doubles: dict[str, float]) -> bool:
+    """Whether both ends of every ball round to the printed double."""
+    from snn_cli.arithmetic.balls import ends
+
+    return all(
+        name in found and found[name].is_finite() and all(nearest_double(e) == value for e in ends(found[name]))
+        for name, value in doubles.items()
+    )
+
+
+def _decimals(problem: Problem, found: dict[str, Value], doubles: dict[str, float], digits: int) -> Enclosure:
+    from snn_cli.arithmetic.balls import ends
+
+    exact = problem.exact_values()
+    return tuple(
+        (name, decimal_bounds(*((exact[name],) * 2 if name in exact else ends(found[name])), digits))
+        for name in doubles
+    )

@@ -1,0 +1,53 @@
+"""What can go wrong, as the user should hear it: what is wrong, what to type instead, and the exit code."""
+
+from __future__ import annotations
+
+
+class SnnError(Exception):
+    """Base of every error this package raises on purpose.
+
+    ``str(error)`` says what is wrong and what is allowed, ``hint`` what to type instead.
+    """
+
+    exit_code = 3
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class InputError(SnnError):
+    """Bad usage or a value outside its own domain (exit code 2)."""
+
+    exit_code = 2
+
+
+class NoSolution(SnnError):
+    """The request is legal, but no activation meets it (exit code 3).
+
+    ``feasible_epsilon`` is the interval on which a solution exists for the same options, ``None`` for an open end
+    at infinity; the whole is ``None`` where no epsilon is feasible or the request was not about epsilon.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        hint: str | None = None,
+        feasible_epsilon: tuple[float, float | None] | None = None,
+    ) -> None:
+        super().__init__(message, hint)
+        self.feasible_epsilon = feasible_epsilon
+
+
+class CannotCompute(SnnError):
+    """The answer exists but cannot be had here: a missing extra, a precision that is out of reach (exit code 3)."""
+
+
+class MissingExtra(CannotCompute):
+    """An optional dependency is not installed."""
+
+    def __init__(self, feature: str, package: str, extra: str) -> None:
+        super().__init__(
+            f"{feature} needs {package}, which is not installed",
+            f"pip install 'snn-cli[{extra}]'",
+        )

@@ -1,0 +1,98 @@
+"""Exact input and correctly rounded output."""
+
+from __future__ import annotations
+
+import operator
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
+from fractions import Fraction
+from typing import SupportsIndex
+
+from snn_cli.errors import InputError
+
+Number = int | float | str | Decimal | Fraction
+"""A number as the user gives it: a float is its exact binary value, text is that exact decimal."""
+
+LARGEST = 300
+"""Numbers are zero or between ``1e-300`` and ``1e300`` in size: within the doubles that records hold."""
+
+LARGEST_INTEGER = 10**18
+
+_MAX_EXPONENT = 999999999999999999
+
+
+def rational(value: Number, name: str) -> Fraction:
+    """The exact value of a number. ``name`` is the option's, for messages.
+
+    Raises InputError for what is not a finite number of a size that a double can hold.
+    """
+    number: Fraction | None = None
+    if isinstance(value, Fraction):
+        number = value
+    elif isinstance(value, int) and not isinstance(value, bool):
+        number = Fraction(value)
+    elif isinstance(value, str | float | Decimal):
+        text = value.strip() if isinstance(value, str) else value
+        try:
+            decimal = Decimal(text)
+        except (InvalidOperation, ValueError):
+            decimal = None
+        if decimal is not None and decimal.is_finite():
+            if decimal and abs(decimal.adjusted()) > LARGEST:
+                raise InputError(f"{name} is {value}; it must be 0 or between 1e-{LARGEST} and 1e{LARGEST} in size")
+            number = Fraction(decimal)
+    else:  # numpy scalars and the like
+        try:
+            return rational(operator.index(value), name)
+        except TypeError:
+            try:
+                return rational(float(value), name)
+            except (TypeError, ValueError):
+                number = None
+    if number is None:
+        raise InputError(f"{name} must be a finite number, not {value!r}")
+    if number and not Fraction(1, 10**LARGEST) <= abs(number) <= 10**LARGEST:
+        raise InputError(f"{name} must be 0 or between 1e-{LARGEST} and 1e{LARGEST} in size")
+    return number
+
+
+def positive_integer(value: SupportsIndex | str, name: str) -> int:
+    """An integer from 1 to 10^18. Raises InputError for anything else, a fraction included."""
+    number: int | None
+    if isinstance(value, str):
+        try:
+            exact = rational(value, name)
+        except InputError:
+            exact = Fraction(1, 2)
+        number = int(exact) if exact.denominator == 1 else None
+    elif isinstance(value, bool):
+        number = None
+    else:
+        try:
+            number = operator.index(value)
+        except TypeError:
+            number = None
+    if number is None or not 1 <= number <= LARGEST_INTEGER:
+        raise InputError(f"{name} must be a whole number from 1 to {LARGEST_INTEGER:.0e}, not {value!r}")
+    return number
+
+
+def nearest_double(x: Fraction) -> float:
+    """Correctly rounded, half to even: what Python's true division of integers guarantees."""
+    return x.numerator / x.denominator
+
+
+def decimal_string(x: Fraction, digits: int, rounding: str = ROUND_HALF_EVEN) -> str:
+    """``x`` to ``digits`` significant decimal digits, trailing zeros kept; correctly rounded in the given direction."""
+    if not x:
+        return "0"
+    context = Context(prec=digits, rounding=rounding, Emax=_MAX_EXPONENT, Emin=-_MAX_EXPONENT)
+    quotient = context.divide(Decimal(x.numerator), Decimal(x.denominator))
+    missing = digits - len(quotient.as_tuple().digits)
+    if missing > 0:  # an exact quotient comes without its trailing zeros
+        quotient = quotient.quantize(Decimal((0, (1,), quotient.as_tuple().exponent - missing)), context=context)
+    return f"{quotient:f}" if -7 < quotient.adjusted() < max(digits, 17) else f"{quotient:e}"
+
+
+def decimal_bounds(lo: Fraction, hi: Fraction, digits: int) -> tuple[str, str]:
+    """Decimal strings of about ``digits`` digits around ``[lo, hi]``, rounded outwards."""
+    return decimal_string(lo, digits, ROUND_FLOOR), decimal_string(hi, digits, ROUND_CEILING)

@@ -1,0 +1,151 @@
+"""Expectations over ``z ~ N(0,1)`` of functions that are polynomials times exponentials on each half-line.
+
+Such functions are closed under products, derivatives and the Euler operator, so every moment of the solvable
+activations reduces to the half-line moments ``M_n(s) = E[z^n e^(s z); z < 0]``, which follow from the single function
+``tail(s) = M_0(s) = e^(s^2/2) Phi(-s)`` by Stein's identity. The algebra is written once, for any arithmetic.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from snn_cli.arithmetic.protocol import Arithmetic, Value
+
+Terms = dict[tuple[int, int], "Value"]
+"""``{(n, k): c}`` stands for the sum of ``c x^n e^(k rate x)``."""
+
+
+class HalfLineMoments:
+    """``M_n(k rate) = E[z^n e^(k rate z); z < 0]``, remembered for reuse.
+
+    ``M_(n+1)(s) = s M_n(s) + n M_(n-1)(s) - [n = 0] phi(0)``: Stein's identity on the half-line (integration by parts).
+    Held by test_gaussian.py against quadrature.
+    """
+
+    def __init__(self, ar: Arithmetic, rate: Value) -> None:
+        self.ar = ar
+        self.rate = rate
+        self._columns: dict[int, list[Value]] = {}
+
+    def __call__(self, n: int, k: int) -> Value:
+        ar = self.ar
+        column = self._columns.get(k)
+        if column is None:
+            column = self._columns[k] = [ar.tail(self.rate * k)] if k else [ar.number(1) / 2]
+        while len(column) <= n:
+            m = len(column) - 1
+            following = self.rate * k * column[m] if k else ar.number(0)
+            following = following + (m * column[m - 1] if m else -ar.phi0())
+            column.append(following)
+        return column[n]
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A sum of ``c x^n e^(k rate x)`` on one half-line: ``side`` is -1 for ``x < 0`` and +1 for ``x > 0``."""
+
+    terms: Terms
+    moments: HalfLineMoments
+    side: int
+
+    def __mul__(self, other: Branch) -> Branch:
+        terms: Terms = {}
+        for (n, k), a in self.terms.items():
+            for (m, j), b in other.terms.items():
+                key = (n + m, k + j)
+                terms[key] = terms[key] + a * b if key in terms else a * b
+        return Branch(terms, self.moments, self.side)
+
+    def _map(self, pieces: list[tuple[tuple[int, int], Value]]) -> Branch:
+        terms: Terms = {}
+        for key, c in pieces:
+            terms[key] = terms[key] + c if key in terms else c
+        return Branch(terms, self.moments, self.side)
+
+    def derivative(self) -> Branch:
+        pieces = []
+        for (n, k), c in self.terms.items():
+            if n:
+                pieces.append(((n - 1, k), c * n))
+            if k:
+                pieces.append(((n, k), c * k * self.moments.rate))
+        return self._map(pieces)
+
+    def times_power(self, n: int) -> Branch:
+        return Branch({(m + n, k): c for (m, k), c in self.terms.items()}, self.moments, self.side)
+
+    def expectation(self) -> Value:
+        """``E[branch(z); z on this side]``."""
+        total = self.moments.ar.number(0)
+        for (n, k), c in self.terms.items():
+            if self.side < 0:
+                total = total + c * self.moments(n, k)
+            else:
+                total = total + (-c if n % 2 else c) * self.moments(n, -k)
+        return total
+
+
+@dataclass(frozen=True, slots=True)
+class Piecewise:
+    """A function with one formula on each half-line; what happens at 0 itself has no weight."""
+
+    negative: Branch
+    positive: Branch
+
+    @classmethod
+    def of(cls, ar: Arithmetic, rate: Value, negative: Terms, positive: Terms) -> Piecewise:
+        """From the terms of both branches; ``rate`` is the unit of their exponents."""
+        moments = HalfLineMoments(ar, rate)
+        return cls(Branch(negative, moments, -1), Branch(positive, moments, +1))
+
+    def __mul__(self, other: Piecewise) -> Piecewise:
+        return Piecewise(self.negative * other.negative, self.positive * other.positive)
+
+    def derivative(self) -> Piecewise:
+        return Piecewise(self.negative.derivative(), self.positive.derivative())
+
+    def times_power(self, n: int) -> Piecewise:
+        """Multiplied by ``x^n``."""
+        return Piecewise(self.negative.times_power(n), self.positive.times_power(n))
+
+    def expectation(self) -> Value:
+        """``E[f(z)]``."""
+        return self.negative.expectation() + self.positive.expectation()
+
+    def scale_slopes(self) -> tuple[Value, Value]:
+        """First and second derivative of ``E[f(sqrt(q) z)]`` with respect to ``q`` at ``q = 1``.
+
+        With the Euler operator ``D = (x/2) d/dx`` they are ``E[D f]`` and ``E[D (D - 1) f]``: ``f(sqrt(q) x) = q^D f``.
+        """
+        first = self.derivative().times_power(1).expectation() / 2
+        second = self.derivative().derivative().times_power(2).expectation() / 4
+        return first, second - first / 2
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """The moments of an activation at ``q = 1``, ``sigma_w = 1`` that the definition of self-normalization speaks of."""
+
+    mean: Value
+    second_moment: Value
+    chi: Value
+    gamma: Value
+    kappa: Value
+    mean_slope: Value
+
+
+def moments(f: Piecewise) -> Moments:
+    """``E[f], E[f^2], chi = E[f'^2], gamma = E[z f f'], kappa = E[f'^4]/E[f'^2]^2, E[f']``."""
+    df = f.derivative()
+    square = df * df
+    chi = square.expectation()
+    return Moments(
+        mean=f.expectation(),
+        second_moment=(f * f).expectation(),
+        chi=chi,
+        gamma=(f * df).times_power(1).expectation(),
+        kappa=(square * square).expectation() / (chi * chi),
+        mean_slope=df.expectation(),
+    )

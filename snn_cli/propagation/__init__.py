@@ -1,0 +1,1 @@
+"""Moment propagation through a network."""

@@ -1,0 +1,53 @@
+"""What finite fan-in adds to mean field, to first order in ``1/N``, at the fixed point ``q = 1`` with ``sigma_w = 1``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from snn_cli.arithmetic.protocol import Arithmetic, Value
+    from snn_cli.gaussian import Piecewise
+
+
+@dataclass(frozen=True, slots=True)
+class GradientDrift:
+    """Rates per layer deep inside a long network of Gaussian weights.
+
+    ``drift``: mean change of ``log |dLoss/dx|^2`` going backward; ``q_mean``, ``q_variance``: mean and variance of
+    ``delta = S - 1``, the stationary deviation of the second moment that the units of a layer share.
+    """
+
+    drift: Value
+    q_mean: Value
+    q_variance: Value
+
+
+def gradient_drift(ar: Arithmetic, f: Piecewise, fan_in: int) -> GradientDrift:
+    """Drift of the log squared gradient norm per layer at fan-in ``N = fan_in``, Gaussian weights.
+
+    ``log chi - (3 kappa - 1)/(2N) + c1 E[delta] + c2 Var(delta)/2 + (r - 1) E[f^2 f'^2] / (N E[f^2] chi)``, where
+    ``c1, c2`` are the derivatives of ``log chi(q)`` at 1, ``Var(delta) = Var(f^2) / (N (1 - gamma^2))``,
+    ``E[delta] = V''(1) Var(delta) / (2 (1 - gamma))`` and ``r = (E[z^2 f'^2] - gamma^2) / (chi - gamma^2)``.
+    First order in 1/N; requires ``gamma < 1`` (ZeroDivisionError at ``gamma = 1``: ReLU never settles).
+    Held by test_finite_width.py against the theory's table of Monte Carlo runs and against a run of its own.
+    """
+    df = f.derivative()
+    f2, df2 = f * f, df * df
+    second, chi = f2.expectation(), df2.expectation()
+    gamma, curvature = f2.scale_slopes()
+    chi_slope, chi_curvature = df2.scale_slopes()
+    c1 = chi_slope / chi
+    c2 = chi_curvature / chi - c1 * c1
+    kappa = (df2 * df2).expectation() / (chi * chi)
+    q_variance = ((f2 * f2).expectation() - second * second) / (fan_in * (1 - gamma * gamma))
+    q_mean = curvature * q_variance / (2 * (1 - gamma))
+    along = (df2.times_power(2).expectation() - gamma * gamma) / (chi - gamma * gamma)
+    drift = (
+        ar.log(chi)
+        - (3 * kappa - 1) / (2 * fan_in)
+        + c1 * q_mean
+        + c2 * q_variance / 2
+        + (along - 1) * (f2 * df2).expectation() / (fan_in * second * chi)
+    )
+    return GradientDrift(drift, q_mean, q_variance)

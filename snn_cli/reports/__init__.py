@@ -1,0 +1,1 @@
+"""From records to text and pictures. Reports see records only."""

@@ -1,0 +1,540 @@
+"""Solve an activation's parameters: minimise gamma subject to the two moment conditions and a bound on lambda.
+
+A family gives the few parameter sets that can be the optimum, in closed form or by one scalar root; here the right one
+is chosen by the theory's rule, evaluated at rising precision until every printed digit is decided, and rounded once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+from snn_cli import activations
+from snn_cli.arithmetic.dual import DualArithmetic
+from snn_cli.arithmetic.multiprecision import Multiprecision, NoConvergence, fraction
+from snn_cli.errors import CannotCompute, InputError, NoSolution
+from snn_cli.exact import (
+    Number,
+    decimal_string,
+    nearest_double,
+    positive_integer,
+    rational,
+)
+from snn_cli.gaussian import moments
+from snn_cli.records import Note, Params, Solution
+
+if TYPE_CHECKING:
+    from snn_cli.activations.family import Family, Interval, Values
+    from snn_cli.arithmetic.protocol import Arithmetic, SolvingArithmetic, Value
+
+MOMENTS = ("mean", "second_moment", "chi", "gamma", "kappa", "mean_slope")
+
+MAX_DIGITS = 10_000
+
+NEARLY_LINEAR = 1e-3
+"""Share of ``E[f^2]`` that lies outside the constant and linear Hermite modes, below which f is called nearly linear."""
+
+LARGE_FLUCTUATION = 0.25
+"""Stationary ``Var(delta)``, a deviation of one half, from which the expansion in delta is called extrapolated."""
+
+_AUTO_FACTOR = Fraction(5, 4)
+_AUTO_LOW = Fraction(1, 1000)  # of 1/N
+_AUTO_END = 10**6
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is asked, in exact numbers.
+
+    epsilon
+        A rational; ``"auto"`` for the root of the drift at ``fan_in``; ``"end"`` for the upper end of the feasible
+        range; ``"own"`` for a family that has its own.
+    lam
+        Lambda where the closure gives it.
+    """
+
+    family: Family
+    closure: str
+    epsilon: Fraction | str
+    lam: Fraction | None
+    fan_in: int | None
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """The moment conditions that hold at the solution."""
+        return self.family.closures[self.closure]
+
+    @property
+    def free(self) -> tuple[str, ...]:
+        """The parameters that the conditions determine."""
+        return tuple(p for p in self.family.parameters if p != "lambda" or self.lam is None)
+
+    def exact_values(self) -> dict[str, Fraction]:
+        """Parameters and moments that are known as rationals."""
+        exact = {}
+        if self.lam is not None:
+            exact["lambda"] = self.lam
+        if "mean" in self.conditions:
+            exact["mean"] = Fraction(0)
+        if "second_moment" in self.conditions:
+            exact["second_moment"] = Fraction(1)
+        if isinstance(self.epsilon, Fraction):
+            exact["epsilon"] = self.epsilon
+            exact["chi"] = 1 + self.epsilon
+        return exact
+
+
+def solve(
+    act: str,
+    epsilon: Number | None = None,
+    *,
+    depth: int | str | None = None,
+    fanin: int | str | None = None,
+    lam: Number | None = None,
+    lambda_min: Number | None = None,
+    zero_mean: bool = False,
+    digits: int | str | None = None,
+    certify: bool = False,
+) -> Solution:
+    """Parameters of ``act`` with ``E[f^2] = 1``, ``E[f'^2] = 1 + epsilon`` and the smallest gamma.
+
+    act
+        ``selu``, ``dselu``, ``lselu`` or ``sselu``.
+    epsilon
+        Backward gain minus one, at least 0. A str, int, Decimal or Fraction is exact, a float its exact binary value.
+        ``"auto"``: where the typical gradient is preserved at ``fanin`` (zero drift). None with ``depth``: ``1/depth``.
+    depth, fanin
+        Positive integers; recorded, and used as just said.
+    lam, lambda_min, zero_mean
+        At most one: lambda itself, a lower bound on it (default 1), or ``E[f] = 0`` instead of either.
+    digits
+        1 to 10000: parameters and moments also as decimal strings of that many correct significant digits.
+    certify
+        Prove existence and uniqueness in interval arithmetic; needs the extra ``certify``.
+
+    Raises InputError for a value outside its domain, NoSolution where nothing meets the request, CannotCompute where a
+    proof or an extra is out of reach.
+    """
+    family = activations.get(act)
+    depth = None if depth is None else positive_integer(depth, "depth")
+    fan_in = None if fanin is None else positive_integer(fanin, "fanin")
+    digits = None if digits is None else positive_integer(digits, "digits")
+    if digits is not None and digits > MAX_DIGITS:
+        raise InputError(f"digits is {digits}; it must be at most {MAX_DIGITS}")
+    closure, bound = _closure(family, lam, lambda_min, zero_mean)
+    requested = _epsilon(family, epsilon, depth, fan_in)
+
+    problem = Problem(family, closure, requested if family.takes_epsilon else "own", bound, fan_in)
+    feasible = _feasible(problem)
+    notes = []
+    if not family.takes_epsilon and (requested == "auto" or isinstance(requested, Fraction)):
+        own = nearest_double(feasible.exact[0])
+        if requested == "auto" or nearest_double(requested) != own:
+            notes.append(Note.EPSILON_FIXED)
+    if isinstance(problem.epsilon, Fraction) and _checked(problem, feasible):
+        problem = Problem(family, closure, "end", bound, fan_in)
+        notes.append(Note.EPSILON_AT_END)
+
+    found = _Evaluation(problem)
+    values = found.decide(digits)
+    state = found.state
+    if state.bound_active:
+        notes.append(Note.LAMBDA_BOUND_ACTIVE)
+    if not state.monotone:
+        notes.append(Note.NOT_MONOTONE)
+    if state.nonlinearity < NEARLY_LINEAR:
+        notes.append(Note.NEARLY_LINEAR)
+    if not state.self_normalizing:
+        notes.append(Note.NOT_SELF_NORMALIZING)
+    if problem.epsilon == "auto" and found.extrapolated():
+        notes.append(Note.FINITE_WIDTH_EXTRAPOLATED)
+
+    doubles = {name: nearest_double(x) for name, x in values.items()}
+    params = {name: doubles[name] for name in family.parameters}
+    enclosure = None
+    if certify:
+        from snn_cli.certify import enclose
+
+        enclosure = enclose(problem, state.values, doubles, digits, found.precision)
+    return Solution(
+        act=act,
+        epsilon=doubles["epsilon"],
+        closure=closure,
+        depth=depth,
+        fan_in=fan_in,
+        params=Params(params),
+        **{name: doubles[name] for name in MOMENTS},
+        active_bounds=("lambda_min",) if closure == "lambda_min" else (),
+        multiplier=doubles.get("multiplier"),
+        residuals=Params(found.residuals(params)),
+        monotone=state.monotone,
+        self_normalizing=state.self_normalizing,
+        feasible_epsilon=feasible.doubles,
+        feasible_open=feasible.open,
+        notes=tuple(notes),
+        digits=digits,
+        decimals=None if digits is None else found.decimals(values, digits),
+        enclosure=enclosure,
+    )
+
+
+def _closure(
+    family: Family, lam: Number | None, lambda_min: Number | None, zero_mean: bool
+) -> tuple[str, Fraction | None]:
+    given = [
+        f"--{name}"
+        for name, value in (("lambda", lam), ("lambda-min", lambda_min), ("zero-mean", zero_mean or None))
+        if value is not None
+    ]
+    if len(given) > 1:
+        raise InputError(
+            f"{' and '.join(given)} contradict each other: there is one degree of freedom to close",
+            f"give only one of them, say {given[0]}",
+        )
+    if "none" in family.closures:
+        if given:
+            raise InputError(
+                f"{family.name} has no free parameter, so {given[0]} cannot be met",
+                f"leave out {given[0]}, or use --act lselu",
+            )
+        return "none", None
+    if zero_mean:
+        return "zero_mean", None
+    closure, value = ("lambda", lam) if lam is not None else ("lambda_min", 1 if lambda_min is None else lambda_min)
+    option = f"--{closure.replace('_', '-')}"
+    assert value is not None
+    exact = rational(value, option)
+    if exact <= 0:
+        raise InputError(f"{option} is {value}; it must be above 0", f"{option} 1")
+    return closure, exact
+
+
+def _epsilon(family: Family, epsilon: Number | None, depth: int | None, fan_in: int | None) -> Fraction | str:
+    if epsilon is None:
+        if depth is not None:
+            return Fraction(1, depth)
+        if family.takes_epsilon:
+            raise InputError(
+                f"{family.name} needs an epsilon, the backward gain minus one, or a depth", "--epsilon 0.03"
+            )
+        return "own"
+    if isinstance(epsilon, str) and epsilon.strip() == "auto":
+        if fan_in is None:
+            raise InputError("--epsilon auto needs the fan-in that it is meant for", "--epsilon auto --fanin 1024")
+        return "auto"
+    exact = rational(epsilon, "--epsilon")
+    if exact < 0:
+        raise InputError(
+            f"--epsilon is {epsilon}; it must be at least 0, auto, or left out with --depth", "--epsilon 0.03"
+        )
+    return exact
+
+
+@dataclass(frozen=True, slots=True)
+class _Feasible:
+    """The feasible range of epsilon: ends as rationals close to the exact values, and as records hold them."""
+
+    exact: tuple[Fraction, Fraction | None]
+    open: tuple[bool, bool]
+
+    @property
+    def doubles(self) -> tuple[float, float | None]:
+        lo, hi = self.exact
+        return nearest_double(lo), None if hi is None else nearest_double(hi)
+
+    def __str__(self) -> str:
+        lo, hi = self.doubles
+        left = f"{lo:g} {'<' if self.open[0] else '<='} epsilon"
+        return left if hi is None else f"{left} {'<' if self.open[1] else '<='} {hi!r}"
+
+
+def _interval(problem: Problem, lam: Fraction | None) -> Interval | None:
+    ar = Multiprecision(_guard(lam) + 77)
+    return problem.family.feasible(ar, problem.closure, None if lam is None else ar.number(lam))
+
+
+def _feasible(problem: Problem) -> _Feasible:
+    interval = _interval(problem, problem.lam)
+    if interval is None:
+        option = f"--{problem.closure.replace('_', '-')}"
+        raise NoSolution(
+            f"{problem.family.name} has no solution for any epsilon with {option} {_shown(problem.lam)}: "
+            "E[f^2] = 1 needs lambda below sqrt(2) = 1.4142135623730951",
+            f"{option} 1",
+        )
+    hi = None if interval.hi is None else fraction(interval.hi)
+    return _Feasible((fraction(interval.lo), hi), (interval.lo_open, interval.hi_open))
+
+
+def _checked(problem: Problem, feasible: _Feasible) -> bool:
+    """Whether epsilon stands for the closed upper end: it lies above, but rounds to the same double.
+
+    Raises NoSolution where epsilon is outside the feasible range.
+    """
+    epsilon = problem.epsilon
+    assert isinstance(epsilon, Fraction)
+    lo, hi = feasible.exact
+    below = epsilon < lo or (epsilon == lo and feasible.open[0])
+    above = hi is not None and (epsilon > hi or (epsilon == hi and feasible.open[1]))
+    if not below and not above:
+        return False
+    if above and hi is not None and not feasible.open[1] and nearest_double(epsilon) == nearest_double(hi):
+        return True
+    closure = {
+        "lambda_min": f" with lambda >= {_shown(problem.lam)}",
+        "lambda": f" with lambda = {_shown(problem.lam)}",
+        "zero_mean": " with zero mean",
+    }.get(problem.closure, "")
+    raise NoSolution(
+        f"{problem.family.name} has no solution at epsilon = {_shown(epsilon)}{closure}; it has one for {feasible}",
+        _advice(problem, epsilon, feasible),
+        feasible.doubles,
+    )
+
+
+def _advice(problem: Problem, epsilon: Fraction, feasible: _Feasible) -> str:
+    lo, hi = feasible.exact
+    if hi is None or epsilon <= lo:
+        return "--epsilon 0.001"
+    advice = f"--epsilon {decimal_string(hi, 4, 'ROUND_FLOOR')}"
+    if problem.lam is None:
+        return advice
+    for halvings in range(1, 12):
+        smaller = problem.lam / 2**halvings
+        interval = _interval(problem, smaller)
+        if interval is not None and (interval.hi is None or interval.hi > epsilon.numerator / epsilon.denominator):
+            return f"{advice}, or --{problem.closure.replace('_', '-')} {_shown(smaller)}"
+    return advice
+
+
+def _shown(x: Fraction | None) -> str:
+    return f"{nearest_double(x or Fraction(0)):.17g}" if x is None or x.denominator == 1 else repr(nearest_double(x))
+
+
+def _guard(*numbers: Fraction | None) -> int:
+    """Bits that cancellation may cost: in proportion to how far the numbers are from 1."""
+    size = max((abs(x.numerator.bit_length() - x.denominator.bit_length()) for x in numbers if x), default=0)
+    return 40 + 6 * size
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """One evaluation of a problem: values at some precision, and what was decided from them."""
+
+    values: dict[str, Value]
+    bound_active: bool
+    monotone: bool
+    self_normalizing: bool
+    nonlinearity: float
+
+
+class _Evaluation:
+    """A problem evaluated at rising precision until every value is decided.
+
+    ``index`` is the family's candidate that the theory's rule chooses, ``precision`` and ``state`` the last ones.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.index: int | None = None
+        self.start: Value | None = None
+        if problem.epsilon == "auto":
+            assert problem.fan_in is not None
+            self.guard = _guard(Fraction(1, problem.fan_in), problem.lam) + 64
+            self.index, self.start = _drift_root(problem, self.guard)
+        else:
+            self.guard = _guard(problem.epsilon if isinstance(problem.epsilon, Fraction) else None, problem.lam)
+        self.precision = 0
+        self.state: _State
+
+    def evaluate(self, precision: int) -> _State:
+        """Everything that is printed, at a precision in bits."""
+        problem, family = self.problem, self.problem.family
+        ar = Multiprecision(precision, self.guard)
+        epsilon = _epsilon_value(ar, problem, self.index, self.start)
+        candidates = _candidates(ar, problem, epsilon)
+        if self.index is None:
+            self.index = _choose(ar, family, candidates)
+        params = candidates[self.index]
+        found = moments(family.shape(ar, params))
+        values = dict(params)
+        values.update((name, getattr(found, name)) for name in MOMENTS)
+        values["epsilon"] = epsilon
+        negligible = ar.number(_negligible(precision))
+        bound_active = False
+        if problem.closure == "lambda_min":
+            bound_active = problem.epsilon == "end"  # there the slope is infinite
+            if not bound_active:
+                values["multiplier"] = _multiplier(ar, problem, self.index, epsilon)
+                bound_active = bool(values["multiplier"] > negligible)
+        return _State(
+            values=values,
+            bound_active=bound_active,
+            monotone=bool(family.least_slope(ar, params) >= -negligible),
+            self_normalizing=bool(1 - found.gamma > negligible),
+            nonlinearity=float(found.second_moment - found.mean**2 - found.mean_slope**2),
+        )
+
+    def decide(self, digits: int | None) -> dict[str, Fraction]:
+        """Rationals that round to the same doubles, and decimals of ``digits`` digits, as the exact values.
+
+        Two precisions give each value and a bound on its error; the precision rises until no rounding depends on it
+        (Ziv's strategy). What is known exactly is taken as it is.
+        """
+        wanted = 53 if digits is None else max(53, digits * 3322 // 1000 + 4)
+        precision = wanted + self.guard + 24
+        exact = self.problem.exact_values()
+        previous = self.evaluate(precision)
+        for _ in range(8):
+            precision += 64
+            current = self.evaluate(precision)
+            self.state, self.precision = current, precision
+            settled = True
+            values = {}
+            for name, value in current.values.items():
+                here, there = fraction(value), fraction(previous.values[name])
+                if name in exact:
+                    values[name] = exact[name]
+                elif abs(here) < _negligible(precision):
+                    values[name] = Fraction(0)
+                else:
+                    values[name] = here
+                    error = max(abs(here - there), abs(here) / (1 << precision - self.guard))
+                    settled = settled and _same(here - error, here + error, digits)
+            if settled:
+                return values
+            previous = current
+            precision = precision * 3 // 2
+        raise CannotCompute("the digits asked for could not be decided", "ask for fewer --digits")
+
+    def decimals(self, values: dict[str, Fraction], digits: int) -> tuple[tuple[str, str], ...]:
+        names = (*self.problem.family.parameters, *MOMENTS)
+        if "epsilon" not in self.problem.exact_values():
+            names = (*names, "epsilon")
+        return tuple((name, decimal_string(values[name], digits)) for name in names)
+
+    def residuals(self, params: dict[str, float]) -> dict[str, float]:
+        """``E[f^2] - 1`` and ``E[f'^2] - (1 + epsilon)`` of the doubles, at the final precision."""
+        ar = Multiprecision(self.precision, self.guard)
+        found = moments(self.problem.family.shape(ar, {k: ar.number(Fraction(v)) for k, v in params.items()}))
+        return {
+            "second_moment": float(found.second_moment - 1),
+            "chi": float(found.chi - 1 - self.state.values["epsilon"]),
+        }
+
+    def extrapolated(self) -> bool:
+        """Whether the expansion behind ``auto`` is stretched at the problem's fan-in.
+
+        It is when the correction to its wide-layer limit ``epsilon N = 1`` is as large as the limit itself, or when the
+        stationary second moment strays from 1 by half.
+        """
+        from snn_cli.propagation.finite_width import gradient_drift
+
+        fan_in, family, values = self.problem.fan_in, self.problem.family, self.state.values
+        assert fan_in is not None
+        ar = Multiprecision(self.precision, self.guard)
+        shape = family.shape(ar, {p: values[p] for p in family.parameters})
+        spread = gradient_drift(ar, shape, fan_in).q_variance
+        return bool(values["epsilon"] * fan_in > 2 or spread > LARGE_FLUCTUATION)
+
+
+def _negligible(precision: int) -> Fraction:
+    """Below this a value that could also be zero is rounding error: no legal request gives one so small."""
+    return Fraction(1, 1 << (3 * precision) // 4)
+
+
+def _same(lo: Fraction, hi: Fraction, digits: int | None) -> bool:
+    if nearest_double(lo) != nearest_double(hi):
+        return False
+    return digits is None or decimal_string(lo, digits) == decimal_string(hi, digits)
+
+
+def _epsilon_value(ar: Multiprecision, problem: Problem, index: int | None, start: Value | None) -> Value:
+    if isinstance(problem.epsilon, Fraction):
+        return ar.number(problem.epsilon)
+    if problem.epsilon != "auto":
+        interval = problem.family.feasible(ar, problem.closure, _lam(ar, problem))
+        assert interval is not None
+        return interval.hi
+    return ar.exp(ar.root(lambda a, t: _drift(a, problem, index or 0, a.exp(t)), lambda a: a.log(start)))
+
+
+def _lam(ar: Arithmetic, problem: Problem) -> Value | None:
+    return None if problem.lam is None else ar.number(problem.lam)
+
+
+def _candidates(ar: SolvingArithmetic, problem: Problem, epsilon: Value) -> list[Values]:
+    try:
+        return problem.family.candidates(ar, problem.closure, epsilon, _lam(ar, problem))
+    except NoConvergence:
+        raise CannotCompute(
+            f"the equations of {problem.family.name} could not be solved at this epsilon", "--epsilon 0.03"
+        ) from None
+
+
+def _choose(ar: Multiprecision, family: Family, candidates: list[Values]) -> int:
+    """The theory's rule: of those with ``alpha >= 0`` the smallest gamma, then the smallest ``|E[f]|``."""
+    tolerance = ar.number(Fraction(1, 1 << 40))
+
+    def key(index: int) -> tuple[Value, Value]:
+        f = family.shape(ar, candidates[index])
+        gamma = (f * f.derivative()).times_power(1).expectation()
+        return ar.context.nint(gamma / tolerance), abs(f.expectation())
+
+    return min((i for i, p in enumerate(candidates) if p["alpha"] >= 0), key=key)
+
+
+def _multiplier(ar: Multiprecision, problem: Problem, index: int, epsilon: Value) -> Value:
+    """``d gamma / d lambda`` along the solutions at that epsilon."""
+    dual = DualArithmetic(ar, 1)
+    lam = dual.variable(_lam(ar, problem), 0)
+    params = problem.family.candidates(dual, problem.closure, dual.constant(epsilon), lam)[index]
+    f = problem.family.shape(dual, params)
+    return (f * f.derivative()).times_power(1).expectation().gradient[0]
+
+
+def _drift(ar: Any, problem: Problem, index: int, epsilon: Value) -> Value:
+    """Drift of the log squared gradient norm on one branch at that epsilon."""
+    from snn_cli.propagation.finite_width import gradient_drift
+
+    assert problem.fan_in is not None
+    shape = problem.family.shape(ar, _candidates(ar, problem, epsilon)[index])
+    return gradient_drift(ar, shape, problem.fan_in).drift
+
+
+def _drift_root(problem: Problem, guard: int) -> tuple[int, Value]:
+    """The branch, and a starting value for the epsilon of zero drift: near ``1/N``, its limit for wide layers.
+
+    The drift rises through zero there: bracketed, then halved. Raises NoSolution where it does not change sign.
+    """
+    fan_in = problem.fan_in or 1
+    ar = Multiprecision(guard + 64, guard)
+    interval = problem.family.feasible(ar, problem.closure, _lam(ar, problem))
+    assert interval is not None
+    end = ar.number(_AUTO_END) if interval.hi is None else interval.hi
+    factor, lowest = ar.number(_AUTO_FACTOR), ar.number(_AUTO_LOW / fan_in)
+    low = high = min(ar.number(Fraction(1, fan_in)), end / 2)
+    index = _choose(ar, problem.family, _candidates(ar, problem, high))
+    while _drift(ar, problem, index, low) > 0:
+        low, high = low / factor, low
+        if low < lowest:
+            raise _no_drift_root(problem)
+    while _drift(ar, problem, index, high) <= 0:
+        low, high = high, min(high * factor, (high + end) / 2)
+        if end - high < end / 1000:
+            raise _no_drift_root(problem)
+    for _ in range(4):
+        middle = (low + high) / 2
+        low, high = (low, middle) if _drift(ar, problem, index, middle) > 0 else (middle, high)
+    return index, (low + high) / 2
+
+
+def _no_drift_root(problem: Problem) -> NoSolution:
+    ends = _feasible(problem)
+    return NoSolution(
+        f"no epsilon makes the drift of {problem.family.name} zero at fan-in {problem.fan_in}; "
+        f"solutions exist for {ends}",
+        "--fanin 64, or a number for --epsilon",
+        ends.doubles,
+    )
