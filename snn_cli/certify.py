@@ -1,8 +1,8 @@
 """Proof that a solution exists, is the only one nearby, and was rounded correctly: Krawczyk's test in ball arithmetic.
 
 For equations ``F(x) = 0``, a box ``X`` with centre ``m`` and any matrix ``Y``, the Krawczyk operator is
-``K(X) = m - Y F(m) + (I - Y F'(X)) (X - m)``. If ``K(X)`` lies in the interior of ``X``, then X holds exactly one zero of
-F, and it lies in ``K(X)`` (Krawczyk 1969; Rump 2010, section 13). All of it is evaluated with every rounding enclosed.
+``K(X) = m - Y F(m) + (I - Y F'(X)) (X - m)``. If ``K(X)`` lies in the interior of ``X``, then X holds exactly one zero
+of F, and it lies in ``K(X)`` (Krawczyk 1969; Rump 2010, section 13). Every rounding on the way is enclosed.
 """
 
 from __future__ import annotations

@@ -26,9 +26,9 @@ def rational(value: Number, name: str) -> Fraction:
     Raises InputError for what is not a finite number of a size that a double can hold.
     """
     number: Fraction | None = None
-    if isinstance(value, Fraction):
-        number = value
-    elif isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, bool):
+        pass
+    elif isinstance(value, Fraction | int):
         number = Fraction(value)
     elif isinstance(value, str | float | Decimal):
         text = value.strip() if isinstance(value, str) else value
@@ -38,7 +38,7 @@ def rational(value: Number, name: str) -> Fraction:
             decimal = None
         if decimal is not None and decimal.is_finite():
             if decimal and abs(decimal.adjusted()) > LARGEST:
-                raise InputError(f"{name} is {value}; it must be 0 or between 1e-{LARGEST} and 1e{LARGEST} in size")
+                raise _size(name)
             number = Fraction(decimal)
     else:  # numpy scalars and the like
         try:
@@ -49,10 +49,14 @@ def rational(value: Number, name: str) -> Fraction:
             except (TypeError, ValueError):
                 number = None
     if number is None:
-        raise InputError(f"{name} must be a finite number, not {value!r}")
+        raise InputError(f"{name} must be a finite number, not {value!r}", f"{name} 0.03")
     if number and not Fraction(1, 10**LARGEST) <= abs(number) <= 10**LARGEST:
-        raise InputError(f"{name} must be 0 or between 1e-{LARGEST} and 1e{LARGEST} in size")
+        raise _size(name)
     return number
+
+
+def _size(name: str) -> InputError:
+    return InputError(f"{name} must be 0 or between 1e-{LARGEST} and 1e{LARGEST} in size", f"{name} 0.03")
 
 
 def positive_integer(value: SupportsIndex | str, name: str) -> int:
@@ -72,7 +76,7 @@ def positive_integer(value: SupportsIndex | str, name: str) -> int:
         except TypeError:
             number = None
     if number is None or not 1 <= number <= LARGEST_INTEGER:
-        raise InputError(f"{name} must be a whole number from 1 to {LARGEST_INTEGER:.0e}, not {value!r}")
+        raise InputError(f"{name} must be a whole number from 1 to {LARGEST_INTEGER:.0e}, not {value!r}", f"{name} 100")
     return number
 
 
@@ -89,8 +93,8 @@ def decimal_string(x: Fraction, digits: int, rounding: str = ROUND_HALF_EVEN) ->
     quotient = context.divide(Decimal(x.numerator), Decimal(x.denominator))
     missing = digits - len(quotient.as_tuple().digits)
     if missing > 0:  # an exact quotient comes without its trailing zeros
-        quotient = quotient.quantize(Decimal((0, (1,), quotient.as_tuple().exponent - missing)), context=context)
-    return f"{quotient:f}" if -7 < quotient.adjusted() < max(digits, 17) else f"{quotient:e}"
+        quotient = quotient.quantize(Decimal(1).scaleb(quotient.adjusted() + 1 - digits), context=context)
+    return f"{quotient:f}" if -7 < quotient.adjusted() < digits else f"{quotient:e}"
 
 
 def decimal_bounds(lo: Fraction, hi: Fraction, digits: int) -> tuple[str, str]:

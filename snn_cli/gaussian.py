@@ -7,8 +7,7 @@ activations reduces to the half-line moments ``M_n(s) = E[z^n e^(s z); z < 0]``,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from snn_cli.arithmetic.protocol import Arithmetic, Value
@@ -41,14 +40,32 @@ class HalfLineMoments:
             column.append(following)
         return column[n]
 
+    def sum(self, terms: Terms, side: int) -> Value:
+        """Expectation of the terms on one side of 0.
 
-@dataclass(frozen=True, slots=True)
+        An arithmetic of few digits may have a ``half_line_sum(terms, rate)``, for ``z < 0``, that cancels less.
+        """
+        own = getattr(self.ar, "half_line_sum", None)
+        if own is not None:
+            if side < 0:
+                return own(terms, self.rate)
+            return own({(n, k): -c if n % 2 else c for (n, k), c in terms.items()}, -self.rate)
+        total = self.ar.number(0)
+        for (n, k), c in terms.items():
+            moment = self(n, k if side < 0 else -k)
+            total = total + (-c if side > 0 and n % 2 else c) * moment
+        return total
+
+
 class Branch:
     """A sum of ``c x^n e^(k rate x)`` on one half-line: ``side`` is -1 for ``x < 0`` and +1 for ``x > 0``."""
 
-    terms: Terms
-    moments: HalfLineMoments
-    side: int
+    __slots__ = ("moments", "side", "terms")
+
+    def __init__(self, terms: Terms, moments: HalfLineMoments, side: int) -> None:
+        self.terms = terms
+        self.moments = moments
+        self.side = side
 
     def __mul__(self, other: Branch) -> Branch:
         terms: Terms = {}
@@ -78,21 +95,17 @@ class Branch:
 
     def expectation(self) -> Value:
         """``E[branch(z); z on this side]``."""
-        total = self.moments.ar.number(0)
-        for (n, k), c in self.terms.items():
-            if self.side < 0:
-                total = total + c * self.moments(n, k)
-            else:
-                total = total + (-c if n % 2 else c) * self.moments(n, -k)
-        return total
+        return self.moments.sum(self.terms, self.side)
 
 
-@dataclass(frozen=True, slots=True)
 class Piecewise:
     """A function with one formula on each half-line; what happens at 0 itself has no weight."""
 
-    negative: Branch
-    positive: Branch
+    __slots__ = ("negative", "positive")
+
+    def __init__(self, negative: Branch, positive: Branch) -> None:
+        self.negative = negative
+        self.positive = positive
 
     @classmethod
     def of(cls, ar: Arithmetic, rate: Value, negative: Terms, positive: Terms) -> Piecewise:
@@ -124,16 +137,15 @@ class Piecewise:
         return first, second - first / 2
 
 
-@dataclass(frozen=True, slots=True)
-class Moments:
-    """The moments of an activation at ``q = 1``, ``sigma_w = 1`` that the definition of self-normalization speaks of."""
+class Moments(NamedTuple):
+    """The moments of an activation at ``q = 1``, ``sigma_w = 1`` that the definition of self-normalization needs."""
 
-    mean: Value
-    second_moment: Value
-    chi: Value
-    gamma: Value
-    kappa: Value
-    mean_slope: Value
+    mean: Any
+    second_moment: Any
+    chi: Any
+    gamma: Any
+    kappa: Any
+    mean_slope: Any
 
 
 def moments(f: Piecewise) -> Moments:

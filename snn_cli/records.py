@@ -176,9 +176,7 @@ class Solution:
                 fields["digits"] = int(data["digits"])
                 fields["decimals"] = tuple((str(k), str(v)) for k, v in data["decimals"].items())
             if "enclosure" in data:
-                fields["enclosure"] = tuple(
-                    (str(k), (str(lo), str(hi))) for k, (lo, hi) in data["enclosure"].items()
-                )
+                fields["enclosure"] = tuple((str(k), (str(lo), str(hi))) for k, (lo, hi) in data["enclosure"].items())
         except KeyError as error:
             raise InputError(f"the solution record lacks the field {error}") from None
         except (TypeError, ValueError, AttributeError, OverflowError) as error:

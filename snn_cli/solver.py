@@ -6,9 +6,8 @@ is chosen by the theory's rule, evaluated at rising precision until every printe
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from snn_cli import activations
 from snn_cli.arithmetic.dual import DualArithmetic
@@ -33,18 +32,18 @@ MOMENTS = ("mean", "second_moment", "chi", "gamma", "kappa", "mean_slope")
 MAX_DIGITS = 10_000
 
 NEARLY_LINEAR = 1e-3
-"""Share of ``E[f^2]`` that lies outside the constant and linear Hermite modes, below which f is called nearly linear."""
+"""Share of ``E[f^2]`` outside the constant and linear Hermite modes below which f is called nearly linear."""
 
 LARGE_FLUCTUATION = 0.25
 """Stationary ``Var(delta)``, a deviation of one half, from which the expansion in delta is called extrapolated."""
 
+_MARGIN = 24  # bits beyond those printed
 _AUTO_FACTOR = Fraction(5, 4)
 _AUTO_LOW = Fraction(1, 1000)  # of 1/N
 _AUTO_END = 10**6
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(NamedTuple):
     """What is asked, in exact numbers.
 
     epsilon
@@ -117,11 +116,11 @@ def solve(
     proof or an extra is out of reach.
     """
     family = activations.get(act)
-    depth = None if depth is None else positive_integer(depth, "depth")
-    fan_in = None if fanin is None else positive_integer(fanin, "fanin")
-    digits = None if digits is None else positive_integer(digits, "digits")
+    depth = None if depth is None else positive_integer(depth, "--depth")
+    fan_in = None if fanin is None else positive_integer(fanin, "--fanin")
+    digits = None if digits is None else positive_integer(digits, "--digits")
     if digits is not None and digits > MAX_DIGITS:
-        raise InputError(f"digits is {digits}; it must be at most {MAX_DIGITS}")
+        raise InputError(f"--digits is {digits}; it must be from 1 to {MAX_DIGITS}", "--digits 50")
     closure, bound = _closure(family, lam, lambda_min, zero_mean)
     requested = _epsilon(family, epsilon, depth, fan_in)
 
@@ -130,7 +129,7 @@ def solve(
     notes = []
     if not family.takes_epsilon and (requested == "auto" or isinstance(requested, Fraction)):
         own = nearest_double(feasible.exact[0])
-        if requested == "auto" or nearest_double(requested) != own:
+        if not isinstance(requested, Fraction) or nearest_double(requested) != own:
             notes.append(Note.EPSILON_FIXED)
     if isinstance(problem.epsilon, Fraction) and _checked(problem, feasible):
         problem = Problem(family, closure, "end", bound, fan_in)
@@ -231,8 +230,7 @@ def _epsilon(family: Family, epsilon: Number | None, depth: int | None, fan_in: 
     return exact
 
 
-@dataclass(frozen=True, slots=True)
-class _Feasible:
+class _Feasible(NamedTuple):
     """The feasible range of epsilon: ends as rationals close to the exact values, and as records hold them."""
 
     exact: tuple[Fraction, Fraction | None]
@@ -250,7 +248,8 @@ class _Feasible:
 
 
 def _interval(problem: Problem, lam: Fraction | None) -> Interval | None:
-    ar = Multiprecision(_guard(lam) + 77)
+    guard = _guard(problem.epsilon if isinstance(problem.epsilon, Fraction) else None, lam)
+    ar = Multiprecision(53 + guard + _MARGIN)  # the precision of the first evaluation: one context serves both
     return problem.family.feasible(ar, problem.closure, None if lam is None else ar.number(lam))
 
 
@@ -318,8 +317,7 @@ def _guard(*numbers: Fraction | None) -> int:
     return 40 + 6 * size
 
 
-@dataclass(frozen=True, slots=True)
-class _State:
+class _State(NamedTuple):
     """One evaluation of a problem: values at some precision, and what was decided from them."""
 
     values: dict[str, Value]
@@ -383,7 +381,7 @@ class _Evaluation:
         (Ziv's strategy). What is known exactly is taken as it is.
         """
         wanted = 53 if digits is None else max(53, digits * 3322 // 1000 + 4)
-        precision = wanted + self.guard + 24
+        precision = wanted + self.guard + _MARGIN
         exact = self.problem.exact_values()
         previous = self.evaluate(precision)
         for _ in range(8):

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from snn_cli.arithmetic.protocol import Arithmetic, SolvingArithmetic, Value
 
 
-def candidates(ar: SolvingArithmetic, closure: str, epsilon: Value, lam: Value | None) -> list[Values]:
+def candidates(ar: SolvingArithmetic, closure: str, epsilon: Value, lam: Value) -> list[Values]:
     """``(lambda alpha)^2 = epsilon / (2 d1 - 1/2)``, then lambda from ``E[f'^2]``; both signs of alpha."""
     square = epsilon / (2 * ar.tail(ar.number(1)) - ar.number(1) / 2)
     lam = ar.sqrt(2 + 2 * epsilon - 2 * square * ar.tail(ar.number(2)))
@@ -19,7 +19,7 @@ def candidates(ar: SolvingArithmetic, closure: str, epsilon: Value, lam: Value |
     return [{"lambda": lam, "alpha": alpha}, {"lambda": lam, "alpha": -alpha}]
 
 
-def feasible(ar: Arithmetic, closure: str, lam: Value | None) -> Interval:
+def feasible(ar: Arithmetic, closure: str, lam: Value) -> Interval:
     """From ReLU at 0 up to where lambda would be 0 and alpha infinite."""
     d1, d2 = ar.tail(ar.number(1)), ar.tail(ar.number(2))
     return Interval(ar.number(0), 1 / (d2 / (2 * d1 - ar.number(1) / 2) - 1), hi_open=True)

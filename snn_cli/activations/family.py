@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -15,8 +14,7 @@ Values = dict[str, Any]
 """Parameter values by name, in whatever arithmetic is at work."""
 
 
-@dataclass(frozen=True, slots=True)
-class Interval:
+class Interval(NamedTuple):
     """Values of epsilon for which the equations have a solution; ``hi`` is None when there is no upper end."""
 
     lo: Value
@@ -25,8 +23,7 @@ class Interval:
     hi_open: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Family:
+class Family(NamedTuple):
     """An activation family. A new one is one file with one of these and one line in the registry.
 
     name, parameters
@@ -57,8 +54,8 @@ class Family:
     negative: str
     closures: Mapping[str, tuple[str, ...]]
     shape: Callable[[Arithmetic, Values], Piecewise]
-    candidates: Callable[[SolvingArithmetic, str, Value, Value | None], list[Values]]
-    feasible: Callable[[Arithmetic, str, Value | None], Interval | None]
+    candidates: Callable[[SolvingArithmetic, str, Value, Value], list[Values]]
+    feasible: Callable[[Arithmetic, str, Value], Interval | None]
     least_slope: Callable[[Arithmetic, Values], Value]
     function: Callable[[Any, Any, Mapping[str, float]], Any]
     derivative: Callable[[Any, Any, Mapping[str, float]], Any]
@@ -72,7 +69,7 @@ class Family:
 def exponential_linear(
     ar: Arithmetic, lam: Value, amplitude: Value, rate: Value, slope: Value | None = None
 ) -> Piecewise:
-    """``lam x`` for ``x > 0``; ``amplitude (e^(rate x) - 1) + slope x`` for ``x < 0``: the form of all families here."""
+    """``lam x`` for ``x > 0``; ``amplitude (e^(rate x) - 1) + slope x`` for ``x < 0``, as all families are."""
     from snn_cli.gaussian import Piecewise
 
     negative = {(0, 1): amplitude, (0, 0): -amplitude}

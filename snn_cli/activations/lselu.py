@@ -52,7 +52,7 @@ def _decrease(ar: Arithmetic) -> Value:
     return (2 * d2 - 4 * d1 * d1) / gap - 2
 
 
-def candidates(ar: SolvingArithmetic, closure: str, epsilon: Value, lam: Value | None) -> list[Values]:
+def candidates(ar: SolvingArithmetic, closure: str, epsilon: Value, lam: Value) -> list[Values]:
     d1, _, gap = _constants(ar)
     square = 2 - epsilon * _decrease(ar)
     found = []
@@ -67,14 +67,12 @@ def candidates(ar: SolvingArithmetic, closure: str, epsilon: Value, lam: Value |
             root = ar.sqrt(square - lam * lam)
             points = [(lam, centre + root), (lam, centre - root)]
         found += [
-            {"lambda": x, "alpha": amplitude / x, "beta": y / x}
-            for x, y in points
-            if closure != "zero_mean" or x > 0
+            {"lambda": x, "alpha": amplitude / x, "beta": y / x} for x, y in points if closure != "zero_mean" or x > 0
         ]
     return found
 
 
-def feasible(ar: Arithmetic, closure: str, lam: Value | None) -> Interval | None:
+def feasible(ar: Arithmetic, closure: str, lam: Value) -> Interval | None:
     """``lambda^2 <= R``; with zero mean, the line meets the circle."""
     decrease = _decrease(ar)
     if closure == "zero_mean":

@@ -39,11 +39,11 @@ def _solution(ar: Arithmetic) -> Values:
     return {"lambda": lam, "alpha": alpha}
 
 
-def candidates(ar: SolvingArithmetic, closure: str, epsilon: Value, lam: Value | None) -> list[Values]:
+def candidates(ar: SolvingArithmetic, closure: str, epsilon: Value, lam: Value) -> list[Values]:
     return [_solution(ar)]
 
 
-def feasible(ar: Arithmetic, closure: str, lam: Value | None) -> Interval:
+def feasible(ar: Arithmetic, closure: str, lam: Value) -> Interval:
     """One point, ``E[f'^2] - E[f^2] = (lambda alpha)^2 (2 d1 - 1/2)``."""
     p = _solution(ar)
     epsilon = (p["lambda"] * p["alpha"]) ** 2 * (2 * ar.tail(ar.number(1)) - ar.number(1) / 2)

@@ -62,7 +62,7 @@ def _centred(ar: Arithmetic, log_beta: Value, epsilon: Value) -> Value:
     return ar.log(square * (dg2 - g2) / (half + square * g2)) - ar.log(epsilon)
 
 
-def candidates(ar: SolvingArithmetic, closure: str, epsilon: Value, lam: Value | None) -> list[Values]:
+def candidates(ar: SolvingArithmetic, closure: str, epsilon: Value, lam: Value) -> list[Values]:
     if closure == "zero_mean":
         beta = ar.exp(ar.root(_centred, lambda a: _start(a, epsilon, 8, ar.number(13) / 2), epsilon))
         g, g2, _ = _left_moments(ar, beta)
@@ -83,7 +83,7 @@ def _start(ar: Arithmetic, x: Value, small: Value, large: Value) -> Value:
     return ar.log(ar.sqrt(small * x) + large * x)
 
 
-def feasible(ar: Arithmetic, closure: str, lam: Value | None) -> Interval | None:
+def feasible(ar: Arithmetic, closure: str, lam: Value) -> Interval | None:
     """Every epsilon > 0, while ``lambda^2 < 2``; at 0 alpha would be infinite."""
     if closure != "zero_mean" and lam * lam >= 2:
         return None

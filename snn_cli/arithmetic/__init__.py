@@ -1,9 +1,5 @@
-"""Arithmetics in which a moment can be evaluated: a formula is written once and takes one of these as its first argument.
+"""Arithmetics in which a moment can be evaluated: a formula is written once and takes one as its first argument.
 
-``multiprecision`` (mpmath, any number of digits), ``dual`` (exact first derivatives over any other), ``arrays`` (numpy),
-``balls`` (rigorous intervals, python-flint) and ``symbolic`` (sympy). Each is imported only where it is used.
+``multiprecision`` (mpmath, any number of digits), ``dual`` (exact first derivatives over any other), ``arrays``
+(numpy), ``balls`` (rigorous intervals, python-flint) and ``symbolic`` (sympy). Each is imported only where it is used.
 """
-
-from snn_cli.arithmetic.protocol import Arithmetic
-
-__all__ = ["Arithmetic"]

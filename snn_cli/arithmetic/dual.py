@@ -34,17 +34,15 @@ class Dual:
         return Dual(-self.value, tuple(-a for a in self.gradient))
 
     def __sub__(self, other: Any) -> Dual:
-        return self + (-other)
+        return self.__add__(-other)
 
     def __rsub__(self, other: Any) -> Dual:
-        return (-self) + other
+        return (-self).__add__(other)
 
     def __mul__(self, other: Any) -> Dual:
         if isinstance(other, Dual):
             x, y = self.value, other.value
-            return Dual(
-                x * y, tuple(a * y + x * b for a, b in zip(self.gradient, other.gradient, strict=True))
-            )
+            return Dual(x * y, tuple(a * y + x * b for a, b in zip(self.gradient, other.gradient, strict=True)))
         return Dual(self.value * other, tuple(a * other for a in self.gradient))
 
     __rmul__ = __mul__
@@ -54,10 +52,7 @@ class Dual:
             quotient = self.value / other.value
             return Dual(
                 quotient,
-                tuple(
-                    (a - quotient * b) / other.value
-                    for a, b in zip(self.gradient, other.gradient, strict=True)
-                ),
+                tuple((a - quotient * b) / other.value for a, b in zip(self.gradient, other.gradient, strict=True)),
             )
         return Dual(self.value / other, tuple(a / other for a in self.gradient))
 
@@ -85,9 +80,7 @@ class DualArithmetic:
 
     def variable(self, value: Value, direction: int) -> Dual:
         """Lift a value of the base arithmetic as the variable of one direction."""
-        return Dual(
-            value, tuple(self._one if i == direction else self._zero for i in range(self.directions))
-        )
+        return Dual(value, tuple(self._one if i == direction else self._zero for i in range(self.directions)))
 
     def number(self, x: int | Fraction) -> Dual:
         return self.constant(self.base.number(x))

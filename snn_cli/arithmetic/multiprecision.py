@@ -44,7 +44,7 @@ class Multiprecision:
         self.context = _context(precision)
         self.precision = precision
         self.guard = guard
-        self._phi0: tuple[int, Any] = (0, None)
+        self._known: dict[tuple[int, Any], Any] = {}
 
     def number(self, x: int | Fraction) -> Value:
         if isinstance(x, Fraction):
@@ -62,19 +62,26 @@ class Multiprecision:
         return self.context.sqrt(x) if x > 0 else self.context.mpf(0)
 
     def phi0(self) -> Value:
-        precision = self.context.prec
-        if self._phi0[0] != precision:
-            self._phi0 = (precision, 1 / self.context.sqrt(2 * self.context.pi))
-        return self._phi0[1]
+        return self._remember(None, lambda: 1 / self.context.sqrt(2 * self.context.pi))
 
     def tail(self, s: Value) -> Value:
-        context = self.context
         if not s:
-            return context.mpf(0.5)
+            return self.context.mpf(0.5)
+        return self._remember(s, lambda: self._tail(s))
+
+    def _tail(self, s: Value) -> Value:
+        context = self.context
         extra = 10 + max(0, 2 * context.mag(s))  # exp magnifies the relative error of s^2
         with context.workprec(context.prec + extra):
             value = context.exp(s * s / 2) * context.erfc(s / context.sqrt(2)) / 2
         return +value
+
+    def _remember(self, argument: Value | None, compute: Callable[[], Value]) -> Value:
+        """The same few arguments come back in every moment, and erfc is what a solve spends its time on."""
+        key = (self.context.prec, argument)
+        if key not in self._known:
+            self._known[key] = compute()
+        return self._known[key]
 
     def root(self, residual: Callable[..., Value], start: Callable[[Arithmetic], Value], *args: Value) -> Value:
         """Newton's method with the precision doubled as the iterates converge.

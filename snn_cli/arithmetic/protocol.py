@@ -37,7 +37,5 @@ class Arithmetic(Protocol):
 class SolvingArithmetic(Arithmetic, Protocol):
     """An arithmetic that can also solve a scalar equation."""
 
-    def root(
-        self, residual: Callable[..., Value], start: Callable[[Arithmetic], Value], *args: Value
-    ) -> Value:
+    def root(self, residual: Callable[..., Value], start: Callable[[Arithmetic], Value], *args: Value) -> Value:
         """The ``t`` with ``residual(ar, t, *args) = 0``, by Newton's method from ``start``; derivatives come along."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 
@@ -115,10 +116,8 @@ def _dispatch(argv: Sequence[str] | None) -> int:
 
 def _drop_stdout() -> None:
     """Point standard output away, so that the interpreter's last flush cannot fail again."""
-    try:
+    with suppress(OSError, ValueError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (OSError, ValueError, AttributeError):
-        pass
 
 
 def run() -> NoReturn:

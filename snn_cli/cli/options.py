@@ -47,7 +47,6 @@ def act_option(function: F) -> F:
         "act",
         metavar="NAME",
         multiple=True,
-        required=True,
         shell_complete=_complete_act,
         help="Activation family: selu, dselu, lselu, sselu. May be repeated or comma-separated.",
     )(function)

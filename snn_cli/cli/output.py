@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from typing import IO
 
@@ -19,7 +18,11 @@ class Output:
     @property
     def width(self) -> int | None:
         """Columns of the terminal; None in a pipe, where nothing is fitted."""
-        return shutil.get_terminal_size().columns if self.terminal else None
+        if not self.terminal:
+            return None
+        from shutil import get_terminal_size
+
+        return get_terminal_size().columns
 
     @property
     def color(self) -> bool:

@@ -39,7 +39,7 @@ SWEPT = ("act", "epsilon", "depth", "fanin", "lam", "lambda_min")
 @click.option("--force", is_flag=True, help="Let --plot overwrite a file.")
 @output_options
 @click.pass_context
-def command(ctx: click.Context, **given: Any) -> int:
+def command(ctx: click.Context, /, **given: Any) -> int:
     """Solve the parameters of a self-normalizing activation.
 
     Minimises gamma subject to E[f^2] = 1, E[f'^2] = 1 + epsilon and lambda >= 1. Every printed digit is
@@ -101,6 +101,11 @@ def _timed(output: Output, request: dict[str, Any], verbose: bool) -> Solution:
 
 def _points(given: dict[str, Any]) -> list[dict[str, Any]]:
     """Every combination of the swept options, in the order written; checked before anything is solved."""
+    if not given["act"]:
+        raise InputError(
+            f"--act is missing; the families that can be solved are {', '.join(activations.SOLVABLE)}",
+            "snn solve --act lselu --epsilon 0.03",
+        )
     axes: dict[str, list[Any]] = {}
     for name, value in given.items():
         if name == "act":
@@ -130,9 +135,7 @@ def _explain_style(style: str | None, form: str) -> str | None:
     return style
 
 
-def _report(
-    output: Output, form: str, explain: str | None, points: list[dict[str, Any]], given: dict[str, Any]
-) -> Any:
+def _report(output: Output, form: str, explain: str | None, points: list[dict[str, Any]], given: dict[str, Any]) -> Any:
     """What to do with each record as it comes."""
     if explain is not None:
         from snn_cli.explain import explain as explanation
@@ -154,7 +157,7 @@ def _report(
         return lambda solution: output.write(
             table.solution(solution, width=output.width, color=output.color, braille=output.unicode)
         )
-    listing = table.Listing(parameters, shorten=output.terminal)
+    listing = table.Listing(parameters, shorten=output.terminal, color=output.color)
     return lambda solution: output.write(listing(solution))
 
 

@@ -76,9 +76,7 @@ def _geometric(start: Fraction, stop: Fraction, count: int) -> list[Fraction]:
     context = Context(prec=_LOG_DIGITS)
     low, high = (context.ln(context.divide(Decimal(x.numerator), Decimal(x.denominator))) for x in (start, stop))
     step = context.divide(context.subtract(high, low), Decimal(count - 1))
-    return [
-        Fraction(context.exp(context.add(low, context.multiply(step, Decimal(i))))) for i in range(1, count - 1)
-    ]
+    return [Fraction(context.exp(context.add(low, context.multiply(step, Decimal(i))))) for i in range(1, count - 1)]
 
 
 def _example(integer: bool) -> str:

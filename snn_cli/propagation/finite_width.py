@@ -1,26 +1,24 @@
-"""What finite fan-in adds to mean field, to first order in ``1/N``, at the fixed point ``q = 1`` with ``sigma_w = 1``."""
+"""What finite fan-in adds to mean field, to first order in ``1/N``, at ``q = 1`` with ``sigma_w = 1``."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from snn_cli.arithmetic.protocol import Arithmetic, Value
+    from snn_cli.arithmetic.protocol import Arithmetic
     from snn_cli.gaussian import Piecewise
 
 
-@dataclass(frozen=True, slots=True)
-class GradientDrift:
+class GradientDrift(NamedTuple):
     """Rates per layer deep inside a long network of Gaussian weights.
 
     ``drift``: mean change of ``log |dLoss/dx|^2`` going backward; ``q_mean``, ``q_variance``: mean and variance of
     ``delta = S - 1``, the stationary deviation of the second moment that the units of a layer share.
     """
 
-    drift: Value
-    q_mean: Value
-    q_variance: Value
+    drift: Any
+    q_mean: Any
+    q_variance: Any
 
 
 def gradient_drift(ar: Arithmetic, f: Piecewise, fan_in: int) -> GradientDrift:

@@ -33,7 +33,9 @@ class SolutionRows:
 
     def _cells(self, solution: Solution) -> dict[str, Any]:
         moments = ("mean", "second_moment", "chi", "gamma", "kappa", "mean_slope")
-        cells: dict[str, Any] = {name: getattr(solution, name) for name in ("act", "epsilon", "closure", "depth", "fan_in")}
+        cells: dict[str, Any] = {
+            name: getattr(solution, name) for name in ("act", "epsilon", "closure", "depth", "fan_in")
+        }
         cells.update((name, solution.params.get(name)) for name in self._parameters)
         cells.update((name, getattr(solution, name)) for name in moments)
         cells["active_bounds"] = " ".join(solution.active_bounds)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from snn_cli.records import Note
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from snn_cli.records import Solution
 
 
@@ -35,19 +37,23 @@ _SENTENCES = {
 }
 
 
-def over_depth(solution: Solution, depth: int) -> list[tuple[str, str]]:
-    """What the moments mean over that many layers at infinite width: label and value."""
-    growth = depth * math.log1p(solution.epsilon)
-    rows = [("squared gradient norm", f"grows {_power(growth)} (expected, infinite width)")]
-    if 0 < solution.gamma < 1:
-        rows.append(("deviation of q from 1", f"shrinks to {_power(depth * math.log(solution.gamma))}"))
-        rows.append(("half of it is gone after", f"{math.log(0.5) / math.log(solution.gamma):.3g} layers"))
-    else:
-        rows.append(("deviation of q from 1", "does not shrink"))
-    return rows
+def strength(solution: Solution) -> str:
+    """What gamma means, in a sentence."""
+    if not 0 < solution.gamma < 1:
+        return "gamma is not below 1: a second moment off 1 does not come back."
+    half = math.log(0.5) / math.log(solution.gamma)
+    return f"A second moment off 1 comes back: half of the deviation is gone after {half:.3g} layers."
 
 
-def _power(exponent: float) -> str:
+def over_depth(solution: Solution, depths: Sequence[int]) -> list[tuple[str, list[str]]]:
+    """What the moments do over so many layers, at infinite width: rows of a label and a factor per depth."""
+    return [
+        ("squared gradient norm", [_factor(depth * math.log1p(solution.epsilon)) for depth in depths]),
+        ("deviation of q from 1", [_factor(depth * math.log(solution.gamma)) for depth in depths]),
+    ]
+
+
+def _factor(exponent: float) -> str:
     """``e^exponent`` as a factor, also where a double overflows."""
     if abs(exponent) < 600:
         return f"x {math.exp(exponent):.4g}"

@@ -1,0 +1,1 @@
+"""Speed and accuracy of the program against what a user would write by hand."""

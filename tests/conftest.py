@@ -1,0 +1,134 @@
+"""What the tests share: a command-line runner and quadrature that knows no formula of the package."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import mpmath
+import pytest
+from hypothesis import settings
+from mpmath.calculus.quadrature import GaussLegendre
+
+ROOT = Path(__file__).resolve().parent.parent
+
+settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=60)
+settings.load_profile("repeatable")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a process printed and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+def run(*args: str, env: dict[str, str] | None = None, **kwargs: Any) -> Result:
+    """``snn ARGS`` in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "snn_cli", *args],
+        capture_output=True,
+        encoding="utf-8",
+        timeout=120,
+        env={**os.environ, **(env or {})},
+        **kwargs,
+    )
+    return Result(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture
+def snn():
+    """``snn("solve", ...)`` runs the command line in a process of its own."""
+    return run
+
+
+@pytest.fixture
+def call(capsys):
+    """``call("solve", ...)`` runs the command line in this process: quicker, for many calls."""
+    from snn_cli.cli.main import main
+
+    def in_process(*args: str) -> Result:
+        capsys.readouterr()
+        code = main(list(args))
+        captured = capsys.readouterr()
+        return Result(code, captured.out, captured.err)
+
+    return in_process
+
+
+FORMULAS = {
+    "selu": (
+        lambda x, p: p["lambda"] * p["alpha"] * mpmath.expm1(x),
+        lambda x, p: p["lambda"] * p["alpha"] * mpmath.exp(x),
+    ),
+    "lselu": (
+        lambda x, p: p["lambda"] * (p["alpha"] * mpmath.expm1(x) + p["beta"] * x),
+        lambda x, p: p["lambda"] * (p["alpha"] * mpmath.exp(x) + p["beta"]),
+    ),
+    "sselu": (
+        lambda x, p: p["lambda"] * p["alpha"] * mpmath.expm1(p["beta"] * x),
+        lambda x, p: p["lambda"] * p["alpha"] * p["beta"] * mpmath.exp(p["beta"] * x),
+    ),
+}
+FORMULAS["dselu"] = FORMULAS["selu"]
+"""Left branch and its derivative, from the definitions."""
+
+
+@lru_cache(maxsize=64)
+def _rule(digits: int, scale: mpmath.mpf) -> list[tuple[mpmath.mpf, mpmath.mpf]]:
+    """Gauss-Legendre nodes on z < 0, with the weights times the normal density.
+
+    Panels of length at most 1.5, halved towards 0 down to an eighth of ``scale``, on which the left branch changes.
+    """
+    with mpmath.workdps(digits + 10):
+        edge = -mpmath.sqrt(2 * digits * mpmath.log(10)) - 4
+        ends = [edge]
+        while ends[-1] < -2:
+            ends.append(min(ends[-1] + mpmath.mpf(3) / 2, mpmath.mpf(-2)))
+        while ends[-1] < -scale / 8:
+            ends.append(ends[-1] / 2)
+        ends.append(mpmath.mpf(0))
+        nodes = GaussLegendre(mpmath.mp).calc_nodes(5 if digits <= 30 else 6, mpmath.mp.prec)
+        rule = []
+        for a, b in pairwise(ends):
+            for x, w in nodes:
+                z = (a + b) / 2 + (b - a) / 2 * x
+                rule.append((z, w * (b - a) / 2 * mpmath.exp(-z * z / 2) / mpmath.sqrt(2 * mpmath.pi)))
+        return rule
+
+
+def quadrature(act: str, params: dict[str, Any], digits: int = 40) -> dict[str, Any]:
+    """Moments of the activation by quadrature of f itself over both half-lines, in mpmath at ``digits`` digits.
+
+    Knows the definition of f and the normal density, no formula of the theory. Held against mpmath.quad below.
+    """
+    f, df = FORMULAS[act]
+    with mpmath.workdps(digits + 10):
+        p = {name: mpmath.mpf(value) for name, value in params.items()}
+        lam = p["lambda"]
+        scale = min(mpmath.mpf(1), 1 / abs(p["beta"])) if act == "sselu" else mpmath.mpf(1)
+        exponent = mpmath.floor(mpmath.log(scale, 2))  # a power of two: rules are shared
+        total = dict.fromkeys(("mean", "second_moment", "chi", "gamma", "fourth", "mean_slope"), mpmath.mpf(0))
+        for z, w in _rule(digits, mpmath.mpf(2) ** exponent):
+            for x, y, dy in ((z, f(z, p), df(z, p)), (-z, -lam * z, lam)):
+                total["mean"] += w * y
+                total["second_moment"] += w * y * y
+                total["chi"] += w * dy * dy
+                total["gamma"] += w * x * y * dy
+                total["fourth"] += w * dy**4
+                total["mean_slope"] += w * dy
+        total["kappa"] = total.pop("fourth") / total["chi"] ** 2
+        return total

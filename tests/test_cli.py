@@ -1,0 +1,400 @@
+"""The command line as a user and as a script meet it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, run
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import snn_cli
+from snn_cli import solve
+from snn_cli.cli.main import COMMANDS
+
+LSELU = ("solve", "--act", "lselu", "--epsilon", "0.03")
+
+
+def test_one_record(snn):
+    done = snn(*LSELU, "--json")
+    assert (done.code, done.err) == (0, "")
+    assert done.records == [solve("lselu", "0.03").to_dict()]
+
+
+def test_a_sweep_gives_the_records_of_single_calls(call):
+    done = call("solve", "--act", "lselu,sselu", "--epsilon", "0.001:0.1:40:log", "--json")
+    assert done.code == 0
+    assert len(done.records) == 80
+    for record in done.records[::7]:
+        assert call("solve", "--act", record["act"], "--epsilon", repr(record["epsilon"]), "--json").records == [record]
+
+
+def test_combinations_come_in_the_order_written(call):
+    def order(*args):
+        return [(r["act"], r["epsilon"]) for r in call("solve", *args, "--json").records]
+
+    acts, epsilons = ("lselu", "sselu"), (0.01, 0.02)
+    by_act = [(a, e) for a in acts for e in epsilons]
+    assert order("--act", "lselu,sselu", "--epsilon", "0.01,0.02") == by_act
+    assert order("--act", "lselu", "--epsilon", "0.01,0.02", "--act", "sselu") == by_act
+    assert order("--epsilon", "0.01,0.02", "--act", "lselu,sselu") == [(a, e) for e in epsilons for a in acts]
+
+
+def test_depth_fan_in_and_closures(call):
+    (record,) = call("solve", "--act", "sselu", "--depth", "100", "--json").records
+    assert (record["epsilon"], record["depth"], record["fan_in"]) == (0.01, 100, None)
+    (record,) = call("solve", "--act", "lselu", "--epsilon", "auto", "--width", "1024", "--json").records
+    assert abs(record["epsilon"] - 0.00098430) < 5e-9
+    assert record["fan_in"] == 1024
+    for option, closure in (
+        ("--lambda=1.1", "lambda"),
+        ("--lambda-min=0.9", "lambda_min"),
+        ("--zero-mean", "zero_mean"),
+    ):
+        (record,) = call(*LSELU, option, "--json").records
+        assert record["closure"] == closure
+    depths = [r["depth"] for r in call("solve", "--act", "lselu", "--depth", "10:1000:5", "--json").records]
+    assert depths == [10, 258, 505, 752, 1000]
+
+
+def test_csv(call):
+    done = call("solve", "--act", "selu,lselu", "--epsilon", "0.01,0.03", "--digits", "20", "--csv")
+    rows = list(csv.DictReader(io.StringIO(done.out)))
+    assert len(rows) == 4
+    assert rows[0]["beta"] == ""
+    for row in rows:
+        s = solve(row["act"], row["epsilon"] if row["act"] != "selu" else None, digits=20)
+        assert float(row["alpha"]) == s.params.alpha
+        assert row["decimal_gamma"] == dict(s.decimals)["gamma"]
+        assert (row["monotone"], row["feasible_lo_open"]) == ("true", "false")
+
+
+def test_table_in_a_pipe_is_plain_and_complete(snn):
+    done = snn(*LSELU)
+    assert (done.code, done.err) == (0, "")
+    assert done.out.isascii()
+    assert "\x1b" not in done.out
+    s = solve("lselu", "0.03")
+    for value in (*s.params.values(), s.mean, s.gamma, s.kappa, s.multiplier, *s.feasible_epsilon):
+        assert repr(value) in done.out
+    assert "bound lambda >= 1 is active" in done.out
+    assert done.out.count("*") > 20  # the drawing
+
+
+def test_listing_in_a_pipe_shortens_nothing(call):
+    done = call("solve", "--act", "lselu,selu", "--epsilon", "0.01:0.1:3")
+    lines = done.out.splitlines()
+    assert lines[0].split() == ["act", "epsilon", "lambda", "alpha", "beta", "mean", "gamma", "notes"]
+    assert lines[1].split()[:7] == ["lselu", "0.01", "1.0", *(repr(x) for x in _row(solve("lselu", "0.01")))]
+    assert lines[4].split()[4] == "-"
+
+
+def _row(s):
+    return s.params.alpha, s.params.beta, s.mean, s.gamma
+
+
+def test_digits_and_proof_in_the_table(call):
+    pytest.importorskip("flint")
+    done = call(*LSELU, "--digits", "30", "--certify")
+    for name, text in solve("lselu", "0.03", digits=30).decimals:
+        assert re.search(rf"^  {name} +{re.escape(text)}$", done.out, re.MULTILINE)
+    assert "one solution, and only one" in done.out
+
+
+def test_part_of_a_sweep_without_solution(call):
+    """One error line for the point, the rest goes on, exit code 3."""
+    done = call("solve", "--act", "lselu,dselu", "--epsilon", "0.1,0.5", "--json")
+    assert done.code == 3
+    assert [(r["act"], r["epsilon"]) for r in done.records] == [("lselu", 0.1), ("lselu", 0.5), ("dselu", 0.1)]
+    assert done.err.count("\n") == 1
+    assert done.err.startswith("error: dselu has no solution at epsilon = 0.5")
+    assert "0 <= epsilon < 0.15976071634949918" in done.err
+
+
+BAD = [
+    (2, "solve"),
+    (2, "solve --act lselu"),
+    (2, "solve --epsilon 0.03"),
+    (2, "solve --act lselu --epsilon -0.1"),
+    (2, "solve --act lselu --epsilon nan"),
+    (2, "solve --act lselu --epsilon inf"),
+    (2, "solve --act lselu --epsilon abc"),
+    (2, "solve --act lselu --epsilon ''"),
+    (2, "solve --act lselu --epsilon"),
+    (2, "solve --act lsleu --epsilon 0.03"),
+    (2, "solve --act , --epsilon 0.03"),
+    (2, "solve --act relu --epsilon 0.03"),
+    (2, "solve --act lselu --epsilon 0.03 --lambda 1 --zero-mean"),
+    (2, "solve --act lselu --epsilon 0.03 --lambda 1 --lambda-min 1"),
+    (2, "solve --act lselu --epsilon 0.03 --lambda 0"),
+    (2, "solve --act lselu --epsilon 0.03 --lambda-min -2"),
+    (2, "solve --act selu --zero-mean"),
+    (2, "solve --act lselu --epsilon auto"),
+    (2, "solve --act lselu --depth 0"),
+    (2, "solve --act lselu --depth -5"),
+    (2, "solve --act lselu --depth 2.5"),
+    (2, "solve --act lselu --epsilon auto --fanin 0"),
+    (2, "solve --act lselu --epsilon 0.03 --digits 0"),
+    (2, "solve --act lselu --epsilon 0.03 --digits 1e9"),
+    (2, "solve --act lselu --epsilon 0.1:0.01:5"),
+    (2, "solve --act lselu --epsilon 0.1:0.1:0"),
+    (2, "solve --act lselu --epsilon 0.001:0.1:1000000000"),
+    (2, "solve --act lselu --epsilon 0.001:0.1:50000 --lambda 0.5:1:50000"),
+    (2, "solve --act lselu --epsilon 0.03 --json --csv"),
+    (2, "solve --act lselu --epsilon 0.03 --explain --json"),
+    (2, "solve --act lselu --epsilon 0.03 --explain=html"),
+    (2, "solve --act lselu --epsilon 0.03 --plot /no/such/folder/x.svg"),
+    (2, "solve --act lselu --epsilon 0.03 --plot x.gif"),
+    (2, "solve --act lselu --epsilon 0.03 --frobnicate"),
+    (2, "solve --act lselu --epsilon 0.03 extra"),
+    (2, "slove --act lselu"),
+    (2, "--frobnicate"),
+    (3, "solve --act lselu --epsilon 2"),
+    (3, "solve --act sselu --epsilon 0"),
+    (3, "solve --act dselu --epsilon 0.2"),
+    (3, "solve --act lselu --epsilon 0.03 --lambda 1.5"),
+    (3, "solve --act sselu --epsilon auto --fanin 2"),
+]
+
+
+@pytest.mark.parametrize(("code", "line"), BAD, ids=[line for _, line in BAD])
+def test_bad_input(call, code, line):
+    """What is wrong, then what to type instead; nothing on standard output."""
+    done = call(*shlex.split(line))
+    assert done.code == code
+    assert done.out == ""
+    lines = done.err.splitlines()
+    assert [text.split(":")[0] for text in lines] == ["error", "hint"]
+    assert "Traceback" not in done.err
+    assert all(text.split(": ", 1)[1].strip() for text in lines)
+
+
+def test_messages_help(call):
+    assert "did you mean solve" in call("slove").err
+    assert "--act lselu" in call("solve", "--act", "lsleu", "--epsilon", "1").err
+    assert "0 <= epsilon <= 1.4295931339446557" in call("solve", "--act", "lselu", "--epsilon", "2").err
+    hint = call("solve", "--act", "lselu", "--epsilon", "2").err.splitlines()[1].removeprefix("hint: ")
+    for advice in hint.split(", or "):
+        options = advice.split() if advice.startswith("--epsilon") else ["--epsilon", "2", *advice.split()]
+        assert call("solve", "--act", "lselu", *options).code == 0
+
+
+def test_help_and_version(snn):
+    for args in ([], ["--help"], ["-h"]):
+        done = snn(*args)
+        assert (done.code, done.err) == (0, "")
+        assert "solve" in done.out
+    assert snn("--version").out.strip().endswith(snn_cli.__version__)
+    assert "[default: 1]" in snn("solve", "--help").out
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_examples_of_the_help_run_as_printed(snn, call, name):
+    text = call(name, "--help").out
+    assert len(text.splitlines()) < 60
+    examples = re.findall(r"^ +snn (.+)$", text.split("Examples:")[1].split("Options:")[0], re.MULTILINE)
+    assert 2 <= len(examples) <= 3
+    for line in examples:
+        assert snn(*shlex.split(line)).code == 0
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion(shell):
+    source = run(env={"_SNN_COMPLETE": f"{shell}_source"})
+    assert source.code == 0
+    assert "_SNN_COMPLETE" in source.out
+    env = {"_SNN_COMPLETE": f"{shell}_complete", "COMP_WORDS": "snn solve --act lselu,s", "COMP_CWORD": "3"}
+    if shell == "fish":
+        env["COMP_CWORD"] = "lselu,s"
+    done = run(env=env)
+    assert "lselu,sselu" in done.out
+    assert done.code == 0
+
+
+def test_closed_pipe():
+    """``snn ... | head -1``: exit code 141, and nothing is printed about it."""
+    command = f"{shlex.quote(sys.executable)} -m snn_cli solve --act lselu --epsilon 0.001:1:300 --json"
+    script = f"{command} | head -1; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    lines = done.stdout.splitlines()
+    assert json.loads(lines[0])["kind"] == "solution"
+    assert lines[1:] == ["141"]
+    assert done.stderr == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_full_disk():
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-m", "snn_cli", *LSELU], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 3
+    assert done.stderr.startswith("error: cannot write the results: No space left")
+
+
+def test_interrupt_leaves_whole_lines():
+    command = [sys.executable, "-m", "snn_cli", "solve", "--act", "sselu", "--epsilon", "0.001:1:5000", "--json"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    first = process.stdout.readline()
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    text = first + out
+    assert text.endswith("\n")
+    records = [json.loads(line) for line in text.splitlines()]
+    assert 1 <= len(records) < 5000
+
+
+def test_a_defect_is_one_line(call, monkeypatch):
+    monkeypatch.setattr("snn_cli.solver.solve", lambda **_: 1 / 0)
+    done = call(*LSELU)
+    assert done.code == 3
+    assert done.err.startswith("error: internal error: ZeroDivisionError")
+    assert "Traceback" not in done.err
+
+
+def in_terminal(args, columns=100, env=None):
+    """Run in a pseudo-terminal of that width; what a person would see."""
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    pid, descriptor = pty.fork()
+    if pid == 0:
+        inherited = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+        time.sleep(0.2)  # until the parent has set the width
+        os.execve(
+            sys.executable,
+            [sys.executable, "-m", "snn_cli", *args],
+            {**inherited, "TERM": "xterm-256color", **(env or {})},
+        )
+    fcntl.ioctl(descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    shown = b""
+    while True:
+        try:
+            block = os.read(descriptor, 65536)
+        except OSError:
+            break
+        if not block:
+            break
+        shown += block
+    os.waitpid(pid, 0)
+    os.close(descriptor)
+    return shown.decode().replace("\r\n", "\n")
+
+
+pytestmark_terminal = pytest.mark.filterwarnings("ignore:.*forkpty.*:DeprecationWarning")
+
+
+@pytestmark_terminal
+def test_terminal_has_bold_and_braille():
+    shown = in_terminal(LSELU, env={"PYTHONIOENCODING": "utf-8", "NO_COLOR": ""})
+    assert "\x1b[1mlselu" in shown
+    assert any(0x2800 < ord(c) <= 0x28FF for c in shown)
+
+
+@pytestmark_terminal
+@pytest.mark.parametrize("env", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
+def test_no_color_is_honoured(env):
+    shown = in_terminal(LSELU, env=env)
+    assert "\x1b" not in shown
+    assert repr(solve("lselu", "0.03").gamma) in shown
+
+
+@pytestmark_terminal
+@pytest.mark.parametrize("columns", [20, 60, 80, 200])
+def test_any_width(columns):
+    shown = in_terminal(LSELU, columns=columns, env={"NO_COLOR": "1", "PYTHONIOENCODING": "ascii"})
+    assert shown.isascii()
+    assert "0.8472989904450899" in shown
+    drawing = [line for line in shown.splitlines() if "f(x), x -4..4" in line]
+    assert len(drawing) == (1 if columns >= 60 else 0)
+    assert all(len(line) <= max(columns, 28) for line in drawing)
+
+
+@pytestmark_terminal
+def test_listing_fits_a_terminal():
+    shown = in_terminal(["solve", "--act", "lselu", "--epsilon", "0.01:0.1:5"], env={"NO_COLOR": "1"})
+    assert max(map(len, shown.splitlines())) <= 100
+
+
+def test_verbose_and_quiet(snn):
+    assert re.fullmatch(r"lselu epsilon=0\.03: solved in [\d.]+ ms\n", snn(*LSELU, "--json", "-v").err)
+    assert snn(*LSELU, "--json", "-q").err == ""
+
+
+def test_without_optimization_of_asserts():
+    done = subprocess.run(
+        [sys.executable, "-O", "-m", "snn_cli", *LSELU, "--json"], capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout) == solve("lselu", "0.03").to_dict()
+
+
+values = st.one_of(
+    st.sampled_from(
+        "0 1 0.03 -1 nan inf auto 1e-12 1e6 1e-300 1e300 1e301 1:2:3 0.1:0.01:3 0.01:0.1:3:log 1e999 0x1 ,, ٣ 1_0 "
+        "1:2:1000000000 0.3,0.4 ' --json lselu selu,sselu sselu dselu 1/3 1:: ::: 1e1000000000 \x00 \ud800".split(" ")
+    ),
+    st.text(max_size=6),
+    st.floats().map(repr),
+    st.integers(-5, 10**20).map(str),
+)
+options = st.sampled_from(
+    "--act --epsilon --depth --fanin --width --lambda --lambda-min --zero-mean --digits --json --csv --quiet -v".split()
+)
+
+
+@settings(max_examples=400)
+@given(
+    st.lists(
+        st.sampled_from([("--act", "lselu"), ("--act", "sselu,dselu"), ("--epsilon", "0.1"), ("--json",)]), max_size=3
+    ),
+    st.lists(st.tuples(options, values) | st.tuples(options) | st.tuples(values), max_size=4),
+)
+def test_fuzz(usual, odd):
+    """No traceback, no other exit code, whole lines only, and an error says so on standard error."""
+    from contextlib import redirect_stderr, redirect_stdout
+
+    from snn_cli.cli.main import main
+
+    args = [text for part in (*usual, *odd) for text in part]
+    if any(re.fullmatch(r"\d{4,}(\.0)?|1e[36]", text) for text in args) and "--digits" in args:
+        return  # thousands of digits are slow, not wrong
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        code = main(["solve", *args])
+    assert code in (0, 2, 3), args
+    assert "Traceback" not in err.getvalue()
+    assert "internal error" not in err.getvalue(), (args, err.getvalue())
+    if code:
+        assert err.getvalue().startswith("error: "), args
+    if code == 2:
+        assert out.getvalue() == ""
+    if code == 0 and "--json" in args and "--help" not in args:
+        for line in out.getvalue().splitlines():
+            record = json.loads(line, parse_constant=lambda name: pytest.fail(name))
+            assert record["kind"] == "solution"
+
+
+def test_examples_run():
+    scripts = sorted((ROOT / "examples").glob("*.sh"))
+    assert scripts
+    for script in scripts:
+        bin_folder = str(Path(sys.executable).parent)
+        env = {**os.environ, "PATH": bin_folder + os.pathsep + os.environ["PATH"]}
+        done = subprocess.run(["bash", str(script)], capture_output=True, text=True, env=env, timeout=120)
+        assert done.returncode == 0, f"{script.name}: {done.stderr}"
+        assert done.stdout.strip()
