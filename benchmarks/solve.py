@@ -305,8 +305,10 @@ def rivals(epsilons: Sequence[str], turns: int, threads: str) -> tuple[Table, li
         for epsilon in epsilons:
             exact = reference(act, epsilon)
             request = ("--act", act, "--epsilon", epsilon, "--json")
-            commands = [snn(*request), snn(*request, "--digits", str(LONG)), *(rival(s, act, epsilon) for s in RIVALS)]
-            plain, long, *others = in_turns([lambda c=c: attempt(c, env) for c in commands], turns, warm=0)
+            ours = [snn(*request), snn(*request, "--digits", str(LONG))]
+            tasks = [lambda c=c: run(c, env) for c in ours]
+            tasks += [lambda c=rival(s, act, epsilon): attempt(c, env) for s in RIVALS]
+            plain, long, *others = in_turns(tasks, turns, warm=0)
             record, long_record = json.loads(plain[0].output), json.loads(long[0].output)
             own = correct_digits(record["params"], exact, DOUBLE)
             rounded = all(record["params"][name] == float(x) for name, x in exact.items())
@@ -454,7 +456,7 @@ def sweep(points: int, turns: int, threads: str) -> list[Table]:
     )
     inside = Table(
         "A sweep: cost of a solution",
-        f"Milliseconds a solution within one process, medians of {turns} passes over {points} epsilons from 0.001\n"
+        f"Milliseconds a solution within one process, {_medians(turns).lower()} over {points} epsilons from 0.001\n"
         "to 0.1. `solve` gives parameters, moments, the multiplier, residuals and the range of epsilon, each\n"
         "correctly rounded; the others are hand-written, give alpha and beta only, and check nothing. The ratio is\n"
         "to the quickest of these.",
@@ -462,7 +464,10 @@ def sweep(points: int, turns: int, threads: str) -> list[Table]:
     )
     floors = (1, 1, 4, 4, 4)
     for (name, seconds), floor in zip(zip(tasks, found, strict=True), floors, strict=True):
-        inside.rows.append((name, milliseconds(seconds), spread(ratios(seconds, found[floor]), "{:.3g}")))
+        own = seconds is found[floor]
+        inside.rows.append(
+            (name, milliseconds(seconds), "1" if own else spread(ratios(seconds, found[floor]), "{:.3g}"))
+        )
         inside.data.append({"solution": name, "seconds": seconds})
     between = spread(ratios(found[2], found[0]), "{:.3g}")
     inside.text += f" One sselu costs {between} times one lselu."
@@ -504,8 +509,10 @@ def growth(digits: Sequence[int], turns: int) -> Table:
         f"Growth: {digits[0]} to {digits[-1]} digits",
         f"One `solve` at epsilon = 0.03 within one process, {_medians(turns).lower()}. The exponent is local: time\n"
         "grows as the digits to that power since the line above. `certify` proves existence and rounding too.",
-        ("act", "digits", "ms", f"ratio to {digits[0]}", "exponent")
-        + (("certify ms", f"ratio to {digits[0]}") if len(proofs) > 1 else ()),
+        (
+            *("act", "digits", "ms", f"ratio to {digits[0]}", "exponent"),
+            *(("certify ms", f"ratio to {digits[0]}") if len(proofs) > 1 else ()),
+        ),
     )
     cases = [(act, d, proof) for act in ACTS for d in digits for proof in proofs]
     found = in_turns(
@@ -521,8 +528,8 @@ def growth(digits: Sequence[int], turns: int) -> Table:
             plain = times[act, d, False]
             exponent = ""
             if i:
-                before = median(times[act, digits[i - 1], False])
-                exponent = f"{math.log(median(plain) / before) / math.log(d / digits[i - 1]):.2f}"
+                step = median(ratios(plain, times[act, digits[i - 1], False]))
+                exponent = f"{math.log(step) / math.log(d / digits[i - 1]):.2f}"
             row = [act, str(d), milliseconds(plain), _relative(plain, times[act, digits[0], False]), exponent]
             if len(proofs) > 1:
                 proved = times[act, d, True]

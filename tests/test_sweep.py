@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from fractions import Fraction
 
 import mpmath
@@ -28,7 +29,7 @@ def test_ranges_are_even_and_end_where_they_say(start, factor, count, log):
     start, stop = Fraction(repr(start)), Fraction(repr(start * factor))
     values = numbers(f"{float(start)!r}:{float(stop)!r}:{count}" + (":log" if log else ""), "--epsilon")
     assert (values[0], values[-1], len(values)) == (start, stop, count)
-    assert all(a < b for a, b in zip(values, values[1:], strict=False))
+    assert all(a < b for a, b in itertools.pairwise(values))
     with mpmath.workdps(40):
         for i, value in enumerate(values):
             t = mpmath.mpf(i) / (count - 1)
@@ -42,8 +43,9 @@ def test_ranges_are_even_and_end_where_they_say(start, factor, count, log):
 
 @pytest.mark.parametrize(
     "text",
-    ["", ",", "0.1,", "1:2", "1:2:3:4", "1:2:3:lin", "2:1:5", "1:1:5", "1:2:1", "1:2:0", "1:2:-3", "1:2:1.5", "0:1:5:log",
-     "-1:1:5:log", "a:b:c", "nan", "inf", "1:inf:3", "0x10", "1e400", "auto", "1:2:1000000000", "1;2", "1:2:100001"],
+    ["", ",", "0.1,", "1:2", "1:2:3:4", "1:2:3:lin", "2:1:5", "1:1:5", "1:2:1", "1:2:0", "1:2:-3", "1:2:1.5",
+     "0:1:5:log", "-1:1:5:log", "a:b:c", "nan", "inf", "1:inf:3", "0x10", "1e400", "auto",
+     "1:2:1000000000", "1;2", "1:2:100001"],
 )  # fmt: skip
 def test_no_list_and_no_range(text):
     with pytest.raises(InputError):

@@ -157,7 +157,8 @@ def _report(output: Output, form: str, explain: str | None, points: list[dict[st
         return lambda solution: output.write(
             table.solution(solution, width=output.width, color=output.color, braille=output.unicode)
         )
-    listing = table.Listing(parameters, shorten=output.terminal, color=output.color)
+    sizes = [field for name, field in (("depth", "depth"), ("fanin", "fan_in")) if name in points[0]]
+    listing = table.Listing(parameters, given=sizes, shorten=output.terminal, color=output.color)
     return lambda solution: output.write(listing(solution))
 
 

@@ -178,10 +178,19 @@ def _bold(text: str, color: bool) -> str:
 class Listing:
     """One line a solution, in columns of fixed width, so that a line can be printed as soon as it is known.
 
-    ``shorten`` gives six significant digits, for a terminal; a pipe gets every digit.
+    ``given`` are the fields, ``depth`` and ``fan_in``, that were asked for. ``shorten`` gives six significant digits,
+    for a terminal; a pipe gets every digit.
     """
 
-    def __init__(self, parameters: Sequence[str], *, shorten: bool = False, color: bool = False) -> None:
+    def __init__(
+        self,
+        parameters: Sequence[str],
+        *,
+        given: Sequence[str] = (),
+        shorten: bool = False,
+        color: bool = False,
+    ) -> None:
+        self._given = given
         self._names = ("epsilon", *parameters, "mean", "gamma")
         self._parameters = parameters
         self._shorten = shorten
@@ -195,11 +204,17 @@ class Listing:
         ]
         cells = [f"{self._number(value):<{self._width}}" for value in values]
         shown = " ".join(note.value for note in record.notes if note is not Note.LAMBDA_BOUND_ACTIVE)
-        line = f"{record.act:<7}" + " ".join(cells) + f" {shown}"
+        sizes = "".join(f"{getattr(record, name) or '-':<11}" for name in self._given)
+        line = f"{record.act:<7}{sizes}" + " ".join(cells) + f" {shown}"
         text = line.rstrip()
         if not self._started:
             self._started = True
-            head = "act    " + " ".join(f"{name:<{self._width}}" for name in self._names) + " notes"
+            head = (
+                f"{'act':<7}"
+                + "".join(f"{name:<11}" for name in self._given)
+                + " ".join(f"{name:<{self._width}}" for name in self._names)
+                + " notes"
+            )
             text = f"{_bold(head, self._color)}\n{text}"
         return text
 

@@ -1,0 +1,62 @@
+"""The README says what the tool prints."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+README = (ROOT / "README.md").read_text()
+COMMANDS = re.findall(r"^```console\n\$ (.+?)\n(.*?)\n```$", README, re.MULTILINE | re.DOTALL)
+BLOCKS = re.findall(r"^```sh\n(.+?)\n```$", README, re.MULTILINE | re.DOTALL)
+
+
+def shell(command, **kwargs):
+    path = str(Path(sys.executable).parent) + os.pathsep + os.environ["PATH"]
+    return subprocess.run(
+        ["bash", "-c", command],
+        capture_output=True,
+        encoding="utf-8",
+        timeout=120,
+        env={**os.environ, "PATH": path},
+        **kwargs,
+    )
+
+
+@pytest.mark.parametrize(("command", "output"), COMMANDS, ids=[command for command, _ in COMMANDS])
+def test_output_is_real(command, output):
+    if "--certify" in command:
+        pytest.importorskip("flint")
+    assert shell(command).stdout.rstrip("\n") == output
+
+
+def test_set_up_is_two_commands():
+    """First in the page, one command line each; the first ends in the main job, the second in the tests."""
+    assert README.index("```sh") < README.index("## ")
+    main, test = (re.sub(r"\\\n", "", block) for block in BLOCKS[:2])
+    assert "\n" not in main
+    assert "\n" not in test
+    assert main.endswith("snn solve --act lselu --epsilon 0.03")
+    assert test.endswith("python -m pytest")
+
+
+def test_the_other_shell_blocks_run(tmp_path):
+    pytest.importorskip("matplotlib")
+    for block in BLOCKS[2:]:
+        done = shell(block, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "solutions.svg").exists()
+
+
+def test_python_block_runs_and_its_comments_hold(tmp_path):
+    (code,) = re.findall(r"^```python\n(.+?)\n```$", README, re.MULTILINE | re.DOTALL)
+    shown = re.findall(r"^(s\.\S+) +# (-?[\d.]+)$", code, re.MULTILINE)
+    checks = "".join(f"assert {expression} == {value}\n" for expression, value in shown)
+    assert len(shown) == 2
+    done = subprocess.run([sys.executable, "-c", f"{code}\n{checks}"], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
