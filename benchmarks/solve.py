@@ -20,6 +20,7 @@ import sys
 import time
 from dataclasses import asdict, dataclass, field
 from datetime import date
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
@@ -193,7 +194,7 @@ def startup(turns: int, quick: bool) -> tuple[Table, list[Target]]:
     targets = []
     for threads in ("default", "one"):
         env = environment(threads)
-        found = in_turns([lambda c=c, env=env: run(c, env) for c in commands.values()], turns)
+        found = in_turns([partial(run, c, env) for c in commands.values()], turns)
         walls = [[r.wall for r in runs] for runs in found]
         cpus = [optional([r.cpu for r in runs]) for runs in found]
         for name, wall, cpu in zip(commands, walls, cpus, strict=True):
@@ -306,8 +307,8 @@ def rivals(epsilons: Sequence[str], turns: int, threads: str) -> tuple[Table, li
             exact = reference(act, epsilon)
             request = ("--act", act, "--epsilon", epsilon, "--json")
             ours = [snn(*request), snn(*request, "--digits", str(LONG))]
-            tasks = [lambda c=c: run(c, env) for c in ours]
-            tasks += [lambda c=rival(s, act, epsilon): attempt(c, env) for s in RIVALS]
+            theirs = [rival(name, act, epsilon) for name in RIVALS]
+            tasks = [*(partial(run, c, env) for c in ours), *(partial(attempt, c, env) for c in theirs)]
             plain, long, *others = in_turns(tasks, turns, warm=0)
             record, long_record = json.loads(plain[0].output), json.loads(long[0].output)
             own = correct_digits(record["params"], exact, DOUBLE)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from snn_cli.errors import CannotCompute, InputError, MissingExtra, NoSolution, SnnError
-    from snn_cli.explain import explain
+    from snn_cli.explanation import explain
     from snn_cli.records import Note, Params, Solution
     from snn_cli.solver import solve
 
@@ -15,7 +15,7 @@ __version__ = "0.1.0.dev0"
 
 _PUBLIC = {
     "solve": "solver",
-    "explain": "explain",
+    "explain": "explanation",
     "Solution": "records",
     "Params": "records",
     "Note": "records",

@@ -12,8 +12,8 @@ from snn_cli.errors import InputError
 Number = int | float | str | Decimal | Fraction
 """A number as the user gives it: a float is its exact binary value, text is that exact decimal."""
 
-LARGEST = 300
-"""Numbers are zero or between ``1e-300`` and ``1e300`` in size: within the doubles that records hold."""
+LARGEST = 100
+"""Numbers are zero or between ``1e-100`` and ``1e100`` in size: what follows from them then fits into a double."""
 
 LARGEST_INTEGER = 10**18
 

@@ -308,7 +308,7 @@ def _advice(problem: Problem, epsilon: Fraction, feasible: _Feasible) -> str:
 
 
 def _shown(x: Fraction | None) -> str:
-    return f"{nearest_double(x or Fraction(0)):.17g}" if x is None or x.denominator == 1 else repr(nearest_double(x))
+    return repr(nearest_double(x or Fraction(0))).removesuffix(".0")
 
 
 def _guard(*numbers: Fraction | None) -> int:
@@ -473,14 +473,13 @@ def _candidates(ar: SolvingArithmetic, problem: Problem, epsilon: Value) -> list
 
 def _choose(ar: Multiprecision, family: Family, candidates: list[Values]) -> int:
     """The theory's rule: of those with ``alpha >= 0`` the smallest gamma, then the smallest ``|E[f]|``."""
-    tolerance = ar.number(Fraction(1, 1 << 40))
-
-    def key(index: int) -> tuple[Value, Value]:
-        f = family.shape(ar, candidates[index])
-        gamma = (f * f.derivative()).times_power(1).expectation()
-        return ar.context.nint(gamma / tolerance), abs(f.expectation())
-
-    return min((i for i, p in enumerate(candidates) if p["alpha"] >= 0), key=key)
+    found = {}
+    for index, params in enumerate(candidates):
+        if params["alpha"] >= 0:
+            f = family.shape(ar, params)
+            found[index] = ((f * f.derivative()).times_power(1).expectation(), abs(f.expectation()))
+    limit = min(gamma for gamma, _ in found.values()) + ar.number(_negligible(ar.precision))
+    return min((mean, index) for index, (gamma, mean) in found.items() if gamma <= limit)[1]
 
 
 def _multiplier(ar: Multiprecision, problem: Problem, index: int, epsilon: Value) -> Value:

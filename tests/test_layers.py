@@ -25,10 +25,10 @@ ALLOWED = {
     "propagation": {"arithmetic", "gaussian", "activations"},
     "solver": FOUNDATION | {"gaussian", "activations", "propagation", "certify"},
     "certify": FOUNDATION | {"gaussian", "propagation", "solver"},
-    "explain": FOUNDATION | {"gaussian", "activations"},
+    "explanation": FOUNDATION | {"gaussian", "activations"},
     "reports": {"records", "activations"},
-    "cli": FOUNDATION | {"activations", "solver", "certify", "explain", "reports"},
-    "__init__": {"records", "solver", "explain"},
+    "cli": FOUNDATION | {"activations", "solver", "certify", "explanation", "reports"},
+    "__init__": {"records", "solver", "explanation"},
     "__main__": {"cli"},
 }
 OUTSIDE = {
@@ -36,7 +36,7 @@ OUTSIDE = {
     "rich": {"cli", "reports"},
     "torch": set(),
     "matplotlib": {"reports"},
-    "sympy": {"arithmetic", "explain"},
+    "sympy": {"arithmetic", "explanation"},
 }
 
 

@@ -214,6 +214,24 @@ def test_rule_chooses_among_branches():
     assert other[0] > 1
 
 
+@pytest.mark.parametrize("epsilon", ["1e-100", "1e-30", "0.03"])
+@pytest.mark.parametrize("bound", ["1e-100", "1e-9", "0.5", "1", "1.3"])
+def test_rule_at_the_extremes(epsilon, bound):
+    """At small epsilon the roots' gammas differ by little more than sqrt(epsilon); the smaller still wins.
+
+    lSELU's multiplier is ``A lambda (phi(0) - d1) / sqrt(R - lambda^2)``, positive on the right branch alone.
+    """
+    s = solve("lselu", epsilon, lambda_min=bound)
+    assert s.params["beta"] > 0
+    with mpmath.workdps(120):
+        d1, d2 = mpmath.exp(0.5) * mpmath.ncdf(-1), mpmath.exp(2) * mpmath.ncdf(-2)
+        e, lam = mpmath.mpf(epsilon), mpmath.mpf(bound)
+        a = mpmath.sqrt(e / (2 * d1 - 0.5))
+        rest = 2 * (1 + e) - 2 * a**2 * d2 + 4 * a**2 * d1**2 - lam**2
+        exact = a * lam * (mpmath.npdf(0) - d1) / mpmath.sqrt(rest)
+        assert abs(s.multiplier / exact - 1) < 2e-16
+
+
 def test_strength_of_sselu_falls_with_beta():
     """Why its bound is always active: ``gamma = 1 - epsilon s(beta)`` with s falling, over 30 decades of beta."""
     from snn_cli.activations.sselu import _left_moments
@@ -392,8 +410,8 @@ def test_large_epsilons():
         ({"act": "lselu", "epsilon": "abc"}, "finite number"),
         ({"act": "lselu", "epsilon": None}, "needs an epsilon"),
         ({"act": "lselu", "epsilon": True}, "finite number"),
-        ({"act": "lselu", "epsilon": "1e999999999"}, "1e300"),
-        ({"act": "lselu", "epsilon": Decimal("1e-400")}, "1e-300"),
+        ({"act": "lselu", "epsilon": "1e999999999"}, "1e100"),
+        ({"act": "lselu", "epsilon": Decimal("1e-400")}, "1e-100"),
         ({"act": "lselu", "epsilon": "auto"}, "fan-in"),
         ({"act": "lselu", "depth": 0}, "depth"),
         ({"act": "lselu", "depth": 2.5}, "depth"),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from snn_cli.activations import SOLVABLE
 from snn_cli.errors import InputError
 
 if TYPE_CHECKING:
@@ -34,8 +35,6 @@ def output_format(as_json: bool, as_csv: bool) -> str:
 
 
 def _complete_act(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
-    from snn_cli.activations import SOLVABLE
-
     done, comma, last = incomplete.rpartition(",")
     return [f"{done}{comma}{name}" for name in SOLVABLE if name.startswith(last)]
 
@@ -48,7 +47,7 @@ def act_option(function: F) -> F:
         metavar="NAME",
         multiple=True,
         shell_complete=_complete_act,
-        help="Activation family: selu, dselu, lselu, sselu. May be repeated or comma-separated.",
+        help=f"Activation family: {', '.join(SOLVABLE)}. May be repeated or comma-separated.",
     )(function)
 
 

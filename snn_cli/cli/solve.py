@@ -57,6 +57,8 @@ def command(ctx: click.Context, /, **given: Any) -> int:
     explain = _explain_style(given["explain"], form)
     points = _points({name: given[name] for name in ctx.params if name in SWEPT})
     fixed = {"zero_mean": given["zero_mean"], "digits": given["digits"], "certify": given["certify"]}
+    if explain == "latex" and len(points) > 1:
+        raise InputError("--explain=latex makes one document of one solution", "one value for each option")
     figure = _figure(given["plot"], given["force"])
     if given["certify"]:
         from snn_cli.certify import require
@@ -138,7 +140,7 @@ def _explain_style(style: str | None, form: str) -> str | None:
 def _report(output: Output, form: str, explain: str | None, points: list[dict[str, Any]], given: dict[str, Any]) -> Any:
     """What to do with each record as it comes."""
     if explain is not None:
-        from snn_cli.explain import explain as explanation
+        from snn_cli.explanation import explain as explanation
 
         return lambda solution: output.write(explanation(solution, style=explain))
     if form == "json":
@@ -169,4 +171,4 @@ def _figure(path: str | None, force: bool) -> Any:
     from snn_cli.reports import plot
 
     plot.check(path, force)
-    return lambda solutions: plot.solutions(solutions, path)
+    return lambda solutions: plot.solutions(solutions, path, force=force)

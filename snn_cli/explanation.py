@@ -420,15 +420,16 @@ def _balance(page: _Page, program: _Program, matrix: Value, target: Value, mus: 
         return
     difference = abs(float(top / bottom - program.digits.number(Fraction(record))))
     relative = difference / abs(record) if record else difference
-    page.say(
-        f"The record holds `{record!r}`, the derivative along the exact solutions: "
-        + (
-            f"they agree, with a relative difference of `{relative:.1e}`."
-            if relative <= AGREES
-            else f"the relative difference is `{relative:.1e}`, because `nu` depends strongly on the last digits of "
-            "the rounded parameters."
+    if not relative:
+        verdict = "they are equal."
+    elif relative <= AGREES:
+        verdict = f"they agree, with a relative difference of `{relative:.1e}`."
+    else:
+        verdict = (
+            f"the relative difference is `{relative:.1e}`, because `nu` depends strongly on the last digits of the "
+            "rounded parameters."
         )
-    )
+    page.say(f"The record holds `{record!r}`, the derivative along the exact solutions: {verdict}")
 
 
 def _meaning(multiplier: float | None) -> str:
