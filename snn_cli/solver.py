@@ -343,14 +343,15 @@ class _Evaluation:
             self.index, self.start = _drift_root(problem, self.guard)
         else:
             self.guard = _guard(problem.epsilon if isinstance(problem.epsilon, Fraction) else None, problem.lam)
+        self.ar: Multiprecision | None = None
         self.precision = 0
         self.state: _State
 
     def evaluate(self, precision: int) -> _State:
         """Everything that is printed, at a precision in bits."""
         problem, family = self.problem, self.problem.family
-        ar = Multiprecision(precision, self.guard)
-        epsilon = _epsilon_value(ar, problem, self.index, self.start)
+        ar = self.ar = Multiprecision(precision, self.guard, self.ar)
+        epsilon = self._epsilon()
         candidates = _candidates(ar, problem, epsilon)
         if self.index is None:
             self.index = _choose(ar, family, candidates)
@@ -373,6 +374,20 @@ class _Evaluation:
             self_normalizing=bool(1 - found.gamma > negligible),
             nonlinearity=float(found.second_moment - found.mean**2 - found.mean_slope**2),
         )
+
+    def _epsilon(self) -> Value:
+        ar, problem = self.ar, self.problem
+        assert ar is not None
+        if isinstance(problem.epsilon, Fraction):
+            return ar.number(problem.epsilon)
+        if problem.epsilon == "auto":
+            return ar.exp(ar.root(self._drift, lambda a: a.log(self.start)))
+        interval = problem.family.feasible(ar, problem.closure, _lam(ar, problem))
+        assert interval is not None
+        return interval.hi
+
+    def _drift(self, ar: SolvingArithmetic, log_epsilon: Value) -> Value:
+        return _drift(ar, self.problem, self.index or 0, ar.exp(log_epsilon))
 
     def decide(self, digits: int | None) -> dict[str, Fraction]:
         """Rationals that round to the same doubles, and decimals of ``digits`` digits, as the exact values.
@@ -446,16 +461,6 @@ def _same(lo: Fraction, hi: Fraction, digits: int | None) -> bool:
     if nearest_double(lo) != nearest_double(hi):
         return False
     return digits is None or decimal_string(lo, digits) == decimal_string(hi, digits)
-
-
-def _epsilon_value(ar: Multiprecision, problem: Problem, index: int | None, start: Value | None) -> Value:
-    if isinstance(problem.epsilon, Fraction):
-        return ar.number(problem.epsilon)
-    if problem.epsilon != "auto":
-        interval = problem.family.feasible(ar, problem.closure, _lam(ar, problem))
-        assert interval is not None
-        return interval.hi
-    return ar.exp(ar.root(lambda a, t: _drift(a, problem, index or 0, a.exp(t)), lambda a: a.log(start)))
 
 
 def _lam(ar: Arithmetic, problem: Problem) -> Value | None:

@@ -37,14 +37,14 @@ def test_a_new_family_is_one_file_and_one_line(monkeypatch, call):
     def shape(ar, p):
         return exponential_linear(ar, p["lambda"], p["lambda"] * p["alpha"], ar.number(3))
 
-    def candidates(ar, closure, epsilon, lam):
+    def candidates(ar, _closure, epsilon, _lam):
         d3, d6 = ar.tail(ar.number(3)), ar.tail(ar.number(6))
         gap = 9 * d6 - (d6 - 2 * d3 + ar.number(1) / 2)  # E[f'^2] - E[f^2] = A^2 gap
         square = epsilon / gap
         scale = ar.sqrt(2 + 2 * epsilon - 18 * square * d6)
         return [{"lambda": scale, "alpha": ar.sqrt(square) / scale}]
 
-    def feasible(ar, closure, lam):
+    def feasible(ar, _closure, _lam):
         d3, d6 = ar.tail(ar.number(3)), ar.tail(ar.number(6))
         gap = 9 * d6 - (d6 - 2 * d3 + ar.number(1) / 2)
         return Interval(ar.number(0), 1 / (9 * d6 / gap - 1), hi_open=True)

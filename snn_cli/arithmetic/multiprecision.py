@@ -38,13 +38,17 @@ class NoConvergence(ArithmeticError):
 
 
 class Multiprecision:
-    """Floating-point arithmetic of ``precision`` bits, of which ``guard`` may be lost to cancellation."""
+    """Floating-point arithmetic of ``precision`` bits, of which ``guard`` may be lost to cancellation.
 
-    def __init__(self, precision: int, guard: int = 32) -> None:
+    ``before`` is the arithmetic in which the same was computed at a lower precision: its roots are starting values.
+    """
+
+    def __init__(self, precision: int, guard: int = 32, before: Multiprecision | None = None) -> None:
         self.context = _context(precision)
         self.precision = precision
         self.guard = guard
         self._known: dict[tuple[int, Any], Any] = {}
+        self._roots: dict[Any, Any] = dict(before._roots) if before else {}
 
     def number(self, x: int | Fraction) -> Value:
         if isinstance(x, Fraction):
@@ -86,15 +90,19 @@ class Multiprecision:
     def root(self, residual: Callable[..., Value], start: Callable[[Arithmetic], Value], *args: Value) -> Value:
         """Newton's method with the precision doubled as the iterates converge.
 
+        A root of the same residual that is known already, here or at the precision before, is the better start.
         Raises NoConvergence when the iterates do not settle.
         """
         context = self.context
         full = context.prec
-        accuracy = min(53, full)
+        known, at, precision = self._roots.get(residual, (None, None, 0))
+        if precision == full and at == args:
+            return known
+        accuracy = min(53, full) if known is None else full - self.guard
         dual = DualArithmetic(self, 1)
         try:
             context.prec = min(full, self.guard + accuracy)
-            t = start(self)
+            t = start(self) if known is None else known
             for _ in range(NEWTON_STEPS):
                 value = residual(dual, dual.variable(t, 0), *(dual.constant(a) for a in args))
                 step = value.value / value.gradient[0]
@@ -103,6 +111,7 @@ class Multiprecision:
                 if 2 * correct < accuracy:
                     continue
                 if context.prec == full:
+                    self._roots[residual] = (t, args, full)
                     return t
                 accuracy = 2 * accuracy
                 context.prec = min(full, self.guard + accuracy)
