@@ -45,7 +45,12 @@ WRONG = 3
 
 STARTUP_TARGET, FASTER_TARGET, DIGITS_TARGET = 0.8, 10, 5
 
-RIVALS = ("slsqp", "fsolve")
+PLAIN, RIVALS = ("plain",), ("slsqp", "fsolve")
+PLAIN_EPSILONS = ("0.03", "1e-2", "1e-4")
+TITLES = {
+    PLAIN: "Against SLSQP as one writes it first: numpy, scipy.stats, quadrature, a round start",
+    RIVALS: "Against SLSQP and fsolve at their best: tight tolerances, scalars, a start that is already close",
+}
 PACKAGES = ("snn-cli", "click", "mpmath", "numpy", "scipy", "python-flint", "gmpy2")
 
 
@@ -281,33 +286,32 @@ def outcome(digits: float | None, claims: bool) -> str:
     return f"{digits:.1f}" if claims else f"{digits:.1f}, says it failed"
 
 
-def rivals(epsilons: Sequence[str], turns: int, threads: str) -> tuple[Table, list[Target]]:
-    """Time of the process and correct digits, against SLSQP and fsolve on quadrature."""
+def rivals(names: Sequence[str], epsilons: Sequence[str], turns: int, threads: str) -> tuple[Table, list[Target]]:
+    """Time of the process and correct digits, against scripts that minimise or solve on quadrature."""
     env = environment(threads)
     table = Table(
-        "Against SLSQP and fsolve",
+        TITLES[names],
         "The whole process, and the correct digits of alpha and beta against a reference of 60 digits that shares no\n"
-        "code with the program. The rivals are `benchmarks/rivals/slsqp.py` and `benchmarks/rivals/fsolve.py`:\n"
-        "moments by `scipy.integrate.quad`, tight tolerances, a start that follows epsilon and is already close.\n"
+        "code with the program. The rivals are in `benchmarks/rivals/`.\n"
         f"{_medians(turns)}, threads: {threads}. `x` is how many times longer the rival takes. `exact` means that\n"
         "both doubles are the nearest to the true values (at least 15.95 digits); `wrong point` is a result with\n"
         f"fewer than {WRONG} correct digits that the rival calls a success, `fails` one that it calls a failure.",
         (
             *("act", "epsilon", "snn ms", "digits", f"`--digits {LONG}` ms", "digits"),
-            *(part for name in RIVALS for part in (f"{name} ms", "x", "digits")),
+            *(part for name in names for part in (f"{name} ms", "x", "digits")),
         ),
     )
-    faster: dict[str, list[float]] = {name: [] for name in RIVALS}
-    ahead: dict[str, list[float]] = {name: [] for name in RIVALS}
+    faster: dict[str, list[float]] = {name: [] for name in names}
+    ahead: dict[str, list[float]] = {name: [] for name in names}
     ahead_long: list[float] = []
-    for script in RIVALS:  # warm the disk
+    for script in names:  # warm the disk
         run(rival(script, "lselu", "1e-2"), env)
     for act in ACTS:
         for epsilon in epsilons:
             exact = reference(act, epsilon)
             request = ("--act", act, "--epsilon", epsilon, "--json")
             ours = [snn(*request), snn(*request, "--digits", str(LONG))]
-            theirs = [rival(name, act, epsilon) for name in RIVALS]
+            theirs = [rival(name, act, epsilon) for name in names]
             tasks = [*(partial(run, c, env) for c in ours), *(partial(attempt, c, env) for c in theirs)]
             plain, long, *others = in_turns(tasks, turns, warm=0)
             record, long_record = json.loads(plain[0].output), json.loads(long[0].output)
@@ -329,7 +333,7 @@ def rivals(epsilons: Sequence[str], turns: int, threads: str) -> tuple[Table, li
                 "snn": {"wall_s": own_wall, "digits": own, "correctly_rounded": rounded},
                 f"snn_digits_{LONG}": {"wall_s": [r.wall for r in long], "digits": own_long},
             }
-            for name, runs in zip(RIVALS, others, strict=True):
+            for name, runs in zip(names, others, strict=True):
                 wall = [r.wall for r in runs]
                 times = ratios(wall, own_wall)
                 result = json.loads(runs[0].output or "{}")
@@ -350,7 +354,7 @@ def rivals(epsilons: Sequence[str], turns: int, threads: str) -> tuple[Table, li
             f"{spread(faster[name], '{:.1f}')}, {sum(x >= FASTER_TARGET for x in faster[name])} of {len(faster[name])}",
             min(faster[name]) >= FASTER_TARGET,
         )
-        for name in RIVALS
+        for name in names
     ]
     cells = len(ACTS) * len(epsilons)
     targets += [
@@ -360,13 +364,13 @@ def rivals(epsilons: Sequence[str], turns: int, threads: str) -> tuple[Table, li
             f"{spread(ahead[name], '{:.1f}')}, {sum(x >= DIGITS_TARGET for x in ahead[name])} of {len(ahead[name])}",
             min(ahead[name]) >= DIGITS_TARGET,
         )
-        for name in RIVALS
+        for name in names
         if ahead[name]
     ]
     if ahead_long:
         targets.append(
             Target(
-                f"the same with `--digits {LONG}`, both rivals",
+                f"the same with `--digits {LONG}`",
                 f"at least {DIGITS_TARGET}",
                 spread(ahead_long, "{:.1f}"),
                 min(ahead_long) >= DIGITS_TARGET,
@@ -610,13 +614,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     where = machine()
     start, start_targets = startup(5 if quick else 15, quick)
-    against, against_targets = rivals(EPSILONS[:1] if quick else EPSILONS, 1 if quick else 3, given.threads)
+    plain, plain_targets = rivals(PLAIN, PLAIN_EPSILONS[:1] if quick else PLAIN_EPSILONS, 1, given.threads)
+    against, against_targets = rivals(RIVALS, EPSILONS[:1] if quick else EPSILONS, 1 if quick else 3, given.threads)
     tables = [
         start,
+        plain,
         against,
         *sweep(10 if quick else 40, 1 if quick else 5, given.threads),
         growth((15, 100) if quick else DIGITS, 3 if quick else 5),
-        verdicts([*start_targets, *against_targets]),
+        verdicts([*start_targets, *plain_targets, *against_targets]),
     ]
     if given.as_json:
         print(json.dumps({"machine": where, "tables": [asdict(t) for t in tables]}, indent=2))
