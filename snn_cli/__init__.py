@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from snn_cli.errors import CannotCompute, InputError, MissingExtra, NoSolution, SnnError
     from snn_cli.explanation import explain
-    from snn_cli.records import Note, Params, Solution
+    from snn_cli.records import Note, Params, Propagation, Solution
+    from snn_cli.simulation import simulate
     from snn_cli.solver import solve
 
 __version__ = "0.1.0.dev0"
 
 _PUBLIC = {
     "solve": "solver",
+    "simulate": "simulation",
     "explain": "explanation",
     "Solution": "records",
+    "Propagation": "records",
     "Params": "records",
     "Note": "records",
     "SnnError": "errors",
@@ -33,9 +36,11 @@ __all__ = [
     "NoSolution",
     "Note",
     "Params",
+    "Propagation",
     "SnnError",
     "Solution",
     "explain",
+    "simulate",
     "solve",
 ]
 

@@ -3,12 +3,15 @@
 For equations ``F(x) = 0``, a box ``X`` with centre ``m`` and any matrix ``Y``, the Krawczyk operator is
 ``K(X) = m - Y F(m) + (I - Y F'(X)) (X - m)``. If ``K(X)`` lies in the interior of ``X``, then X holds exactly one zero
 of F, and it lies in ``K(X)`` (Krawczyk 1969; Rump 2010, section 13). Every rounding on the way is enclosed.
+
+The test is made twice: on a tiny box, whose image is the enclosure, and on one around the bounds that are printed,
+which are wider and must not hold a second solution.
 """
 
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from snn_cli.arithmetic.dual import DualArithmetic
 from snn_cli.arithmetic.multiprecision import fraction
@@ -48,7 +51,7 @@ def enclose(
     doubles
         The rounded values that are printed: each is proved to be the nearest double of the exact one.
     digits
-        Significant digits of the bounds (20 if None).
+        Significant digits of the bounds (20 if None); more where so few would not tell two solutions apart.
     precision
         Bits to start from; doubled a few times where the proof fails.
 
@@ -61,14 +64,20 @@ def enclose(
     centre = {name: fraction(approximation[name]) for name in unknowns}
     for _ in range(_ATTEMPTS if problem.epsilon != "end" else 0):
         with ctx.workprec(precision):
-            found = _prove(problem, centre)
-            if found is not None and _rounded(found, doubles):
-                return _decimals(problem, found, doubles, digits or _DIGITS)
+            newton = _linearised(problem, centre)
+            found = None if newton is None else _prove(problem, newton)
+            if newton is not None and found is not None and _rounded(found, doubles):
+                shown = digits or _DIGITS
+                while shown <= max(precision, digits or 0):
+                    printed = _decimals(problem, found, doubles, shown)
+                    if _only(problem, newton, dict(printed)):
+                        return printed
+                    shown += max(1, shown // 4)
         precision *= 2
     raise CannotCompute(
         f"existence and uniqueness could not be proved at epsilon = {doubles['epsilon']!r}: "
         "solutions merge there, or lie too close to tell apart",
-        "leave out --certify, or choose an epsilon inside the feasible range",
+        "leave out --certify, or take an epsilon between the ends of the feasible range",
     )
 
 
@@ -109,14 +118,21 @@ def _jacobian(problem: Problem, box: dict[str, Value]) -> Any:
     return arb_mat([list(e.gradient) for e in equations])
 
 
-def _prove(problem: Problem, centre: dict[str, Fraction]) -> dict[str, Value] | None:
-    """Balls that hold the one solution, and the moments there; None where the test fails at this precision."""
-    from flint import arb, arb_mat
+class _Newton(NamedTuple):
+    """The equations linearised at a point ``m``: an approximate inverse ``Y`` of the Jacobian, and ``Y F(m)``."""
 
-    from snn_cli.arithmetic.balls import Balls, ball, ends
+    middle: dict[str, Value]
+    inverse: Any
+    step: Any
+
+
+def _linearised(problem: Problem, centre: dict[str, Fraction]) -> _Newton | None:
+    """None where the Jacobian cannot be inverted at this precision."""
+    from flint import arb_mat
+
+    from snn_cli.arithmetic.balls import Balls
 
     balls = Balls()
-    names = tuple(centre)
     middle = {n: balls.number(x).mid() for n, x in centre.items()}
     try:
         inverse = arb_mat([[x.mid() for x in row] for row in _jacobian(problem, middle).tolist()]).inv()
@@ -124,26 +140,53 @@ def _prove(problem: Problem, centre: dict[str, Fraction]) -> dict[str, Value] | 
         return None
     inverse = arb_mat([[x.mid() for x in row] for row in inverse.tolist()])
     step = inverse * arb_mat([[x] for x in _equations(balls, problem, middle)])
-    if not all(x.is_finite() for x in step.entries()):
-        return None
-    box = {}
-    for i, n in enumerate(names):
-        reach = max(abs(e) for e in ends(step[i, 0]))
-        lo, hi = ends(middle[n])
-        box[n] = ball((lo + hi) / 2, 8 * reach)
-    slopes = _jacobian(problem, box)
-    size = len(names)
+    return _Newton(middle, inverse, step) if all(x.is_finite() for x in step.entries()) else None
+
+
+def _image(problem: Problem, newton: _Newton, reach: dict[str, Fraction]) -> dict[str, Value] | None:
+    """``K(X)`` for the box of that reach around the middle; None unless it lies in the interior of the box."""
+    from flint import arb, arb_mat
+
+    from snn_cli.arithmetic.balls import ball, ends
+
+    middle = newton.middle
+    box = {n: ball(ends(m)[0], reach[n]) for n, m in middle.items()}
+    size = len(box)
     identity = arb_mat([[arb(int(i == j)) for j in range(size)] for i in range(size)])
-    offset = arb_mat([[box[n] - middle[n]] for n in names])
-    image = arb_mat([[middle[n]] for n in names]) - step + (identity - inverse * slopes) * offset
-    proved = {}
-    for i, n in enumerate(names):
-        if not image[i, 0].is_finite():
+    offset = arb_mat([[box[n] - m] for n, m in middle.items()])
+    contraction = identity - newton.inverse * _jacobian(problem, box)
+    image = arb_mat([[m] for m in middle.values()]) - newton.step + contraction * offset
+    found = {}
+    for i, n in enumerate(box):
+        found[n] = image[i, 0]
+        if not found[n].is_finite():
             return None
-        (lo, hi), (inner_lo, inner_hi) = ends(box[n]), ends(image[i, 0])
+        (lo, hi), (inner_lo, inner_hi) = ends(box[n]), ends(found[n])
         if not lo < inner_lo <= inner_hi < hi:
             return None
-        proved[n] = image[i, 0]
+    return found
+
+
+def _only(problem: Problem, newton: _Newton, printed: dict[str, tuple[str, str]]) -> bool:
+    """Whether the equations are proved to have no second solution between the printed bounds."""
+    from snn_cli.arithmetic.balls import ends
+
+    reach = {}
+    for name, m in newton.middle.items():
+        point = ends(m)[0]
+        reach[name] = 2 * max(abs(Fraction(end) - point) for end in printed[name])
+    return _image(problem, newton, reach) is not None
+
+
+def _prove(problem: Problem, newton: _Newton) -> dict[str, Value] | None:
+    """Balls that hold the one solution, and the moments there; None where the test fails at this precision."""
+    from snn_cli.arithmetic.balls import Balls, ends
+
+    balls = Balls()
+    steps = dict(zip(newton.middle, newton.step.entries(), strict=True))
+    proved = _image(problem, newton, {n: 8 * max(abs(e) for e in ends(step)) for n, step in steps.items()})
+    if proved is None:
+        return None
     values = _with_known(balls, problem, proved)
     found = moments(problem.family.shape(balls, {p: values[p] for p in problem.family.parameters}))
     for name in ("mean", "second_moment", "chi", "gamma", "kappa", "mean_slope"):

@@ -51,3 +51,7 @@ class MissingExtra(CannotCompute):
             f"{feature} needs {package}, which is not installed",
             f"pip install 'snn-cli[{extra}]'",
         )
+        self._given = feature, package, extra
+
+    def __reduce__(self) -> tuple[type[MissingExtra], tuple[str, str, str]]:
+        return MissingExtra, self._given

@@ -23,10 +23,11 @@ _MAX_EXPONENT = 999999999999999999
 def rational(value: Number, name: str) -> Fraction:
     """The exact value of a number. ``name`` is the option's, for messages.
 
-    Raises InputError for what is not a finite number of a size that a double can hold.
+    Raises InputError for what is not a finite number of a size that a double can hold, and for text with digits of
+    other scripts or underscores, which Python would take.
     """
     number: Fraction | None = None
-    if isinstance(value, bool):
+    if isinstance(value, bool) or (isinstance(value, str) and (not value.isascii() or "_" in value)):
         pass
     elif isinstance(value, Fraction | int):
         number = Fraction(value)
@@ -59,8 +60,13 @@ def _size(name: str) -> InputError:
     return InputError(f"{name} must be 0 or between 1e-{LARGEST} and 1e{LARGEST} in size", f"{name} 0.03")
 
 
-def positive_integer(value: SupportsIndex | str, name: str) -> int:
-    """An integer from 1 to 10^18. Raises InputError for anything else, a fraction included."""
+def positive_integer(
+    value: SupportsIndex | str, name: str, most: int = LARGEST_INTEGER, example: str | None = None
+) -> int:
+    """An integer from 1 to ``most``. Raises InputError for anything else, a fraction included.
+
+    ``example`` is what to type instead; ``name 100`` if it is None.
+    """
     number: int | None
     if isinstance(value, str):
         try:
@@ -75,9 +81,21 @@ def positive_integer(value: SupportsIndex | str, name: str) -> int:
             number = operator.index(value)
         except TypeError:
             number = None
-    if number is None or not 1 <= number <= LARGEST_INTEGER:
-        raise InputError(f"{name} must be a whole number from 1 to {LARGEST_INTEGER:.0e}, not {value!r}", f"{name} 100")
+    if number is None or not 1 <= number <= most:
+        limit = f"{most:.0e}" if most == LARGEST_INTEGER else most
+        raise InputError(f"{name} must be a whole number from 1 to {limit}, not {value!r}", example or f"{name} 100")
     return number
+
+
+def shown(value: Number) -> str:
+    """A number for a message, as it was typed: a Fraction that is a decimal as that decimal."""
+    if not isinstance(value, Fraction):
+        return str(value)
+    context = Context(prec=3 * LARGEST)
+    decimal = context.divide(Decimal(value.numerator), Decimal(value.denominator))
+    if Fraction(decimal) != value:
+        return str(value)
+    return f"{decimal:f}" if -7 < decimal.adjusted() < 17 else f"{decimal:e}"
 
 
 def nearest_double(x: Fraction) -> float:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from snn_cli.records import Solution
 
 WIDTH = 100
-"""Columns of the text style. Numbers are never broken."""
+"""Columns of the text style, unless told otherwise. Numbers are never broken."""
 
 LATEX_WIDTH = 66
 """Columns of an equation's ASCII form from which LaTeX breaks the line: about what fits a page at 10 points."""
@@ -49,17 +49,19 @@ _NAMES = {"mean": "E[f]", "second_moment": "E[f^2]", "chi": "E[f'^2]", "gamma": 
 _TARGETS = {"mean": "0", "second_moment": "1", "chi": "1 + epsilon"}
 
 
-def explain(solution: Solution, style: str = "text") -> str:
+def explain(solution: Solution, style: str = "text", *, width: int = WIDTH) -> str:
     """The definition, the program, closed forms, the multiplier and a check by hand, with the numbers of ``solution``.
 
     style
         ``"text"``: plain ASCII. ``"latex"``: a whole document (article, amsmath, geometry), for pdflatex as it is.
+    width
+        Columns of the text style.
 
     Numbers are evaluated from the doubles of the record in as many digits as cancellation takes, then shown as the
     nearest double. Raises InputError for another style, and for a record whose closure or parameters are not those of
     its family. Held by test_explain.py against quadrature.
     """
-    pages: dict[str, type[_Page]] = {"text": _TextPage, "latex": _LatexPage}
+    pages: dict[str, Callable[[_Program], _Page]] = {"text": lambda p: _TextPage(p, width), "latex": _LatexPage}
     if style not in pages:
         raise InputError(f"the style is {style!r}; it must be one of {', '.join(pages)}", "--explain=latex")
     program = _Program.of(activations.get(solution.act), solution)
@@ -323,7 +325,7 @@ def _solution(page: _Page, program: _Program) -> None:
     if forms is None:
         page.say("The conditions come down to one scalar equation without a closed form. Its solution, as doubles:")
     else:
-        page.say(f"{'From the conditions in closed form' if forms else 'The parameters'}, rounded to doubles:")
+        page.say("From the conditions in closed form, rounded to doubles:")
     for name, number in solution.params.items():
         form = (forms or {}).get(name)
         page.equation(name, *([] if form is None else [_Form(form), _Form(form, filled=True)]), repr(number))
@@ -342,8 +344,7 @@ def _solution(page: _Page, program: _Program) -> None:
 def _parameter_forms(program: _Program) -> dict[str, Value] | None:
     """Closed forms of the parameters that the conditions determine, on the branch that was chosen.
 
-    None where the family solves a scalar equation numerically; empty where it tells its branches apart by comparing
-    numbers.
+    None where the family solves a scalar equation numerically.
     """
     family, solution, ar = program.family, program.solution, program.ar
     lam = program.symbols["lambda"] if solution.closure in ("lambda", "lambda_min") else None
@@ -351,8 +352,6 @@ def _parameter_forms(program: _Program) -> dict[str, Value] | None:
         candidates = family.candidates(ar, solution.closure, program.epsilon, lam)
     except NoClosedForm:
         return None
-    except TypeError:  # what sympy raises for a comparison that it cannot decide
-        return {}
 
     def distance(candidate: dict[str, Value]) -> Value:
         return max(abs(program.value(form - program.symbols[name])) for name, form in candidate.items())
@@ -616,8 +615,9 @@ class _Page:
 class _TextPage(_Page):
     """Plain ASCII."""
 
-    def __init__(self, program: _Program) -> None:
+    def __init__(self, program: _Program, width: int) -> None:
         super().__init__(program)
+        self.width = width
         self.sections = 0
         self.rows: list[tuple[str, list[list[str]], str | None]] = []
 
@@ -637,7 +637,7 @@ class _TextPage(_Page):
     def say(self, text: str) -> None:
         self._flush()
         plain = text.replace("`", "")
-        self.lines += ["", *textwrap.wrap(plain, WIDTH, break_long_words=False, break_on_hyphens=False), ""]
+        self.lines += ["", *textwrap.wrap(plain, self.width, break_long_words=False, break_on_hyphens=False), ""]
 
     def equation(self, name: str, *steps: str | _Form, condition: str | None = None) -> None:
         sums = [[step] if isinstance(step, str) else self.ascii_terms(step) for step in steps]
@@ -651,12 +651,12 @@ class _TextPage(_Page):
         for line, (name, sums, condition) in zip(whole, self.rows, strict=True):
             if condition:
                 self.lines.append(f"{line:{edge}}  for {condition}")
-            elif len(line) <= WIDTH:
+            elif len(line) <= self.width:
                 self.lines.append(line)
             else:
                 for i, terms in enumerate(sums):
                     start = f"  {'' if i else name:{width}} = "
-                    first, *others = _broken(terms, WIDTH - len(start) - 2)
+                    first, *others = _broken(terms, self.width - len(start) - 2)
                     self.lines += [start + first, *(" " * (len(start) + 2) + other for other in others)]
         self.rows = []
 

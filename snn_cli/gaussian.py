@@ -27,6 +27,7 @@ class HalfLineMoments:
         self.ar = ar
         self.rate = rate
         self._columns: dict[int, list[Value]] = {}
+        self._mirrored: dict[int, list[Value]] = {}
 
     def __call__(self, n: int, k: int) -> Value:
         ar = self.ar
@@ -43,13 +44,14 @@ class HalfLineMoments:
     def sum(self, terms: Terms, side: int) -> Value:
         """Expectation of the terms on one side of 0.
 
-        An arithmetic of few digits may have a ``half_line_sum(terms, rate)``, for ``z < 0``, that cancels less.
+        An arithmetic of few digits may have a ``half_line_sum(terms, rate, known)``, for ``z < 0``, that cancels less;
+        what it finds out about this rate it keeps in the dictionary ``known``.
         """
         own = getattr(self.ar, "half_line_sum", None)
         if own is not None:
             if side < 0:
-                return own(terms, self.rate)
-            return own({(n, k): -c if n % 2 else c for (n, k), c in terms.items()}, -self.rate)
+                return own(terms, self.rate, self._columns)
+            return own({(n, k): -c if n % 2 else c for (n, k), c in terms.items()}, -self.rate, self._mirrored)
         total = self.ar.number(0)
         for (n, k), c in terms.items():
             moment = self(n, k if side < 0 else -k)
@@ -93,6 +95,14 @@ class Branch:
     def times_power(self, n: int) -> Branch:
         return Branch({(m + n, k): c for (m, k), c in self.terms.items()}, self.moments, self.side)
 
+    def plus(self, constant: Value) -> Branch:
+        """``branch + constant``."""
+        return self._map([*self.terms.items(), ((0, 0), constant)])
+
+    def scaled(self, s: Value, moments: HalfLineMoments) -> Branch:
+        """``branch(s z)`` for ``s > 0``; ``moments`` at the rate times ``s``."""
+        return Branch({(n, k): c * s**n for (n, k), c in self.terms.items()}, moments, self.side)
+
     def expectation(self) -> Value:
         """``E[branch(z); z on this side]``."""
         return self.moments.sum(self.terms, self.side)
@@ -122,6 +132,16 @@ class Piecewise:
     def times_power(self, n: int) -> Piecewise:
         """Multiplied by ``x^n``."""
         return Piecewise(self.negative.times_power(n), self.positive.times_power(n))
+
+    def plus(self, constant: Value) -> Piecewise:
+        """``f + constant``."""
+        return Piecewise(self.negative.plus(constant), self.positive.plus(constant))
+
+    def scaled(self, s: Value) -> Piecewise:
+        """``f(s z)`` for ``s > 0``: with ``s = sqrt(q)``, f of a pre-activation of second moment q."""
+        at = self.negative.moments
+        moments = HalfLineMoments(at.ar, at.rate * s)
+        return Piecewise(self.negative.scaled(s, moments), self.positive.scaled(s, moments))
 
     def expectation(self) -> Value:
         """``E[f(z)]``."""

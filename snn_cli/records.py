@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from snn_cli.errors import InputError
 
@@ -29,6 +29,16 @@ class Note(str, Enum):
     EPSILON_FIXED = "epsilon-fixed"
     EPSILON_AT_END = "epsilon-at-end"
     FINITE_WIDTH_EXTRAPOLATED = "finite-width-extrapolated"
+    NO_FIXED_POINT = "no-fixed-point"
+    VANISHES = "vanishes"
+    EVERY_SECOND_MOMENT_FIXED = "every-second-moment-fixed"
+    NEVER_SETTLES = "never-settles"
+    OVERFLOW = "overflow"
+    UNDERFLOW = "underflow"
+    MEAN_ESCAPES = "mean-escapes"
+    FINITE_NOT_MODELLED = "finite-not-modelled"
+    TRUNCATION_LOSES_VARIANCE = "truncation-loses-variance"
+    CENTRALIZATION_SHIFTS = "centralization-shifts"
 
 
 class Params(Mapping[str, float]):
@@ -184,38 +194,48 @@ class Solution:
         return cls(**fields)
 
     def function(self) -> Callable[[ArrayLike], NDArray[Any]]:
-        """The activation as a function of numpy arrays; does not overflow, keeps float32, propagates NaN."""
-        return self._callable("function")
+        """The activation as a function of numpy arrays; does not overflow, keeps the float type, propagates NaN.
+
+        Computed in doubles, to a few units of rounding of its terms: where they cancel, at a zero of lSELU other than
+        0 or of its derivative, that is an absolute error. Shorter floats are rounded once, at the end.
+        """
+        return _Evaluate(self.act, "function", self.params)
 
     def derivative(self) -> Callable[[ArrayLike], NDArray[Any]]:
-        """Its derivative as a function of numpy arrays; at 0 the right-hand one."""
-        return self._callable("derivative")
-
-    def _callable(self, which: str) -> Callable[[ArrayLike], NDArray[Any]]:
-        import numpy as np
-
-        from snn_cli.activations import get
-
-        formula = getattr(get(self.act), which)
-        params = dict(self.params)
-
-        def evaluate(x: ArrayLike) -> NDArray[Any]:
-            array = np.asarray(x)
-            if not np.issubdtype(array.dtype, np.floating):
-                array = array.astype(float)
-            with np.errstate(over="ignore", invalid="ignore", under="ignore"):
-                result: NDArray[Any] = np.asarray(formula(np, array, params), dtype=array.dtype)
-            return result
-
-        evaluate.__name__ = self.act if which == "function" else f"{self.act}_{which}"
-        evaluate.__doc__ = f"{self.act} {which} with {params}"
-        return evaluate
+        """Its derivative as a function of numpy arrays, likewise; at 0 the right-hand one."""
+        return _Evaluate(self.act, "derivative", self.params)
 
     def at(self, x: float) -> float:
         """The activation at one point, without numpy."""
         from snn_cli.activations import get
 
         return float(get(self.act).function(_Scalar, float(x), self.params))
+
+
+@dataclass(frozen=True, slots=True)
+class _Evaluate:
+    """A family's ``function`` or ``derivative`` with its parameters, on numpy arrays."""
+
+    act: str
+    which: str
+    params: Params
+
+    @property
+    def __name__(self) -> str:
+        return self.act if self.which == "function" else f"{self.act}_{self.which}"
+
+    def __call__(self, x: ArrayLike) -> NDArray[Any]:
+        import numpy as np
+
+        from snn_cli.activations import get
+
+        formula = getattr(get(self.act), self.which)
+        array = np.asarray(x)
+        kind = array.dtype if np.issubdtype(array.dtype, np.floating) else np.dtype(float)
+        with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+            # shorter floats lose digits where the terms cancel, and an alpha of small epsilon overflows float16
+            result: NDArray[Any] = np.asarray(formula(np, array.astype(np.promote_types(kind, float)), self.params))
+            return result.astype(kind, copy=False)
 
 
 class _Scalar:
@@ -243,3 +263,227 @@ def _finite(value: Any) -> Any:
 
 def _numbers(data: Any) -> Params:
     return Params({str(name): float(_finite(value)) for name, value in data.items()})
+
+
+class FixedPoint(NamedTuple):
+    """A second moment that is kept: ``V(q) = q``, ``gamma = V'(q)``. Deviations fall by e in ``depth_scale`` layers."""
+
+    q: float | None
+    gamma: float | None
+    stable: bool
+    depth_scale: float | None
+
+
+class Covariance(NamedTuple):
+    """The correlation of two inputs that is kept, the slope of the map there, and its depth scale in layers."""
+
+    fixed_point: float | None
+    slope: float | None
+    depth_scale: float | None
+
+
+class Isometry(NamedTuple):
+    """``phi(J J^T)`` of a block and its variance, at the fixed point; and of the network, its variance relative."""
+
+    chi: float | None
+    block_variance: float | None
+    network_mean: float | None
+    network_relative_variance: float | None
+
+
+class Finite(NamedTuple):
+    """Rates per layer deep inside the network at its fan-in: of ``log |gradient|^2``, and of the second moment."""
+
+    drift: float | None
+    variance: float | None
+    q_mean: float | None
+    q_variance: float | None
+
+
+class Gradient(NamedTuple):
+    """``log(|dLoss/dx[0]|^2 / |dLoss/dx[L]|^2)``: its mean, its deviation over networks, and ``e^mean``."""
+
+    log_growth: float | None
+    log_growth_sd: float | None
+    typical_factor: float | None
+
+
+class MeanState(NamedTuple):
+    """A fixed point of the map of mean and variance of the pre-activations."""
+
+    mean: float
+    variance: float
+    stable: bool
+
+
+class MeanPath(NamedTuple):
+    """What becomes of a mean of the pre-activations.
+
+    ``slope = fan_in mu_w E[f']`` at 0; the weight mean, in units of the weights' deviation, from which the mean is no
+    longer attracted to 0; with a weight mean also the fixed points and the means at the input between which the network
+    stays finite (None: no end); where f is centralized the sigma_w that brings the fixed point back to 1.
+    """
+
+    slope: float | None
+    weight_mean_tolerance: float | None
+    fixed_points: tuple[MeanState, ...] | None = None
+    basin: tuple[float | None, float | None] | None = None
+    restoring_sigma_w: float | None = None
+
+
+class Budget(NamedTuple):
+    """Whether the typical squared gradient stays within a factor, and what would.
+
+    ``max_depth``: the largest depth, None where every depth does. ``epsilon``: the largest one at this depth, None
+    where there is none or the activation has no parameter to solve for.
+    """
+
+    max_growth: float
+    within: bool
+    max_depth: int | None
+    epsilon: float | None
+
+
+class Profile(NamedTuple):
+    """Arrays over layers ``0 ... depth``; ``log_gradient`` is relative to the last layer."""
+
+    layer: tuple[int, ...]
+    q: tuple[float | None, ...]
+    q_mean: tuple[float | None, ...] | None
+    q_sd: tuple[float | None, ...] | None
+    mean: tuple[float | None, ...]
+    chi: tuple[float | None, ...]
+    correlation: tuple[float | None, ...] | None
+    log_gradient: tuple[float | None, ...]
+    log_gradient_sd: tuple[float | None, ...] | None
+    unit_mean: tuple[float | None, ...] | None = None
+    unit_variance: tuple[float | None, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Propagation:
+    """Second moments, correlation and gradient through a network of random weights: mean field and finite fan-in.
+
+    act, epsilon, params
+        The activation; epsilon is None for one without parameters to solve for.
+    depth, fan_in, widths
+        Blocks; fan-in where all layers share it, else None; widths of ``x[0] ... x[depth]`` where they were given.
+    weights, sigma_w, sigma_b
+        Ensemble and deviations (``W_ij`` has the deviation ``sigma_w / sqrt(fan_in)``).
+    q0, c0
+        Second moment and correlation of the inputs, after mixing where inputs are mixed.
+    weight_mean, centralize, centralize_activation, mixup, scaled_mixup
+        As asked for; the weight mean in units of the weights' own deviation.
+    fixed_point, fixed_points
+        The one that q0 leads to, and all between 1e-8 and 1e8 (and 0).
+    covariance, isometry, finite, gradient, mean_path, budget, profile
+        See the classes; None inside where no theory is known, with a note. ``budget`` and ``profile`` where asked for.
+    """
+
+    act: str
+    epsilon: float | None
+    params: Params
+    depth: int
+    fan_in: int | None
+    weights: str
+    sigma_w: float
+    sigma_b: float
+    widths: tuple[int, ...] | None
+    q0: float
+    c0: float
+    weight_mean: float
+    centralize: bool
+    centralize_activation: bool
+    mixup: float | None
+    scaled_mixup: float | None
+    fixed_point: FixedPoint
+    fixed_points: tuple[FixedPoint, ...]
+    covariance: Covariance
+    isometry: Isometry
+    finite: Finite
+    gradient: Gradient
+    mean_path: MeanPath
+    budget: Budget | None = None
+    notes: tuple[Note, ...] = ()
+    profile: Profile | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record as plain JSON types, ``kind`` and ``version`` first, keys in a fixed order."""
+        data: dict[str, Any] = {"kind": "propagation", "version": VERSION}
+        for name in self.__dataclass_fields__:
+            data[name] = getattr(self, name)
+        data["params"] = dict(self.params)
+        data["widths"] = None if self.widths is None else list(self.widths)
+        for name in ("fixed_point", "covariance", "isometry", "finite", "gradient"):
+            data[name] = getattr(self, name)._asdict()
+        data["fixed_points"] = [point._asdict() for point in self.fixed_points]
+        data["mean_path"] = mean_path = self.mean_path._asdict()
+        if self.mean_path.restoring_sigma_w is None:
+            del mean_path["restoring_sigma_w"]
+        if self.mean_path.fixed_points is None:
+            del mean_path["fixed_points"], mean_path["basin"]
+        else:
+            mean_path["fixed_points"] = [state._asdict() for state in self.mean_path.fixed_points]
+            mean_path["basin"] = list(self.mean_path.basin or (None, None))
+        data["notes"] = [note.value for note in self.notes]
+        for name in ("budget", "profile"):
+            if data[name] is None:
+                del data[name]
+        if self.budget is not None:
+            data["budget"] = self.budget._asdict()
+        if self.profile is not None:
+            columns = self.profile._asdict()
+            if self.profile.unit_mean is None:
+                del columns["unit_mean"], columns["unit_variance"]
+            data["profile"] = {name: None if column is None else list(column) for name, column in columns.items()}
+        return data
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Propagation:
+        """Read back what ``to_dict`` wrote. Raises InputError for any other kind, version, field or type."""
+        if not isinstance(data, Mapping) or data.get("kind") != "propagation" or data.get("version") != VERSION:
+            raise InputError(
+                f"not a propagation record of version {VERSION}",
+                "snn simulate --act lselu --epsilon 0.03 --depth 100 --json",
+            )
+        try:
+            fields = {name: data[name] for name in cls.__dataclass_fields__ if name not in ("budget", "profile")}
+            fields["params"] = _numbers(data["params"])
+            fields["widths"] = None if data["widths"] is None else tuple(int(width) for width in data["widths"])
+            for name in ("sigma_w", "sigma_b", "q0", "c0", "weight_mean"):
+                fields[name] = float(_finite(fields[name]))
+            for name, kind in _PARTS.items():
+                fields[name] = _part(kind, data[name])
+            fields["fixed_points"] = tuple(_part(FixedPoint, point) for point in data["fixed_points"])
+            path = dict(data["mean_path"])
+            if "fixed_points" in path:
+                path["fixed_points"] = tuple(_part(MeanState, state) for state in path["fixed_points"])
+                path["basin"] = tuple(path["basin"])
+            fields["mean_path"] = MeanPath(**path)
+            fields["notes"] = tuple(Note(code) for code in data["notes"])
+            if "budget" in data:
+                fields["budget"] = _part(Budget, data["budget"])
+            if "profile" in data:
+                columns: dict[str, Any] = {k: v if v is None else tuple(v) for k, v in data["profile"].items()}
+                fields["profile"] = Profile(**columns)
+        except KeyError as error:
+            raise InputError(f"the propagation record lacks the field {error}") from None
+        except (TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise InputError(f"the propagation record is malformed: {error}") from None
+        return cls(**fields)
+
+
+_PARTS: dict[str, type[Any]] = {
+    "fixed_point": FixedPoint,
+    "covariance": Covariance,
+    "isometry": Isometry,
+    "finite": Finite,
+    "gradient": Gradient,
+}
+
+
+def _part(kind: type[Any], data: Mapping[str, Any]) -> Any:
+    for value in data.values():
+        if value is not None and not isinstance(value, bool):
+            _finite(value)
+    return kind(**data)

@@ -7,7 +7,7 @@ is chosen by the theory's rule, evaluated at rising precision until every printe
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex
 
 from snn_cli import activations
 from snn_cli.arithmetic.dual import DualArithmetic
@@ -19,6 +19,7 @@ from snn_cli.exact import (
     nearest_double,
     positive_integer,
     rational,
+    shown,
 )
 from snn_cli.gaussian import moments
 from snn_cli.records import Note, Params, Solution
@@ -84,16 +85,59 @@ class Problem(NamedTuple):
         return exact
 
 
+class Request(NamedTuple):
+    """What ``solve`` was called with, every value within its own domain; whether there is a solution is open.
+
+    epsilon
+        A rational, ``"auto"`` or ``"own"``, as in ``Problem``.
+    bound
+        Lambda where the closure gives it.
+    """
+
+    family: Family
+    epsilon: Fraction | str
+    closure: str
+    bound: Fraction | None
+    depth: int | None
+    fan_in: int | None
+    digits: int | None
+    certify: bool
+
+
+def check(
+    act: str,
+    epsilon: Number | None = None,
+    *,
+    depth: SupportsIndex | str | None = None,
+    fanin: SupportsIndex | str | None = None,
+    lam: Number | None = None,
+    lambda_min: Number | None = None,
+    zero_mean: bool = False,
+    digits: SupportsIndex | str | None = None,
+    certify: bool = False,
+) -> Request:
+    """The arguments of ``solve``, in exact numbers; nothing is solved. Raises InputError as ``solve`` does."""
+    if not isinstance(act, str):
+        raise InputError(f"act must be the name of one activation, not {act!r}", "--act lselu")
+    family = activations.get(act)
+    depth = None if depth is None else positive_integer(depth, "--depth")
+    fan_in = None if fanin is None else positive_integer(fanin, "--fanin")
+    digits = None if digits is None else positive_integer(digits, "--digits", MAX_DIGITS, "--digits 50")
+    closure, bound = _closure(family, lam, lambda_min, _flag(zero_mean, "--zero-mean"))
+    exact = _epsilon(family, epsilon, depth, fan_in)
+    return Request(family, exact, closure, bound, depth, fan_in, digits, _flag(certify, "--certify"))
+
+
 def solve(
     act: str,
     epsilon: Number | None = None,
     *,
-    depth: int | str | None = None,
-    fanin: int | str | None = None,
+    depth: SupportsIndex | str | None = None,
+    fanin: SupportsIndex | str | None = None,
     lam: Number | None = None,
     lambda_min: Number | None = None,
     zero_mean: bool = False,
-    digits: int | str | None = None,
+    digits: SupportsIndex | str | None = None,
     certify: bool = False,
 ) -> Solution:
     """Parameters of ``act`` with ``E[f^2] = 1``, ``E[f'^2] = 1 + epsilon`` and the smallest gamma.
@@ -115,15 +159,22 @@ def solve(
     Raises InputError for a value outside its domain, NoSolution where nothing meets the request, CannotCompute where a
     proof or an extra is out of reach.
     """
-    family = activations.get(act)
-    depth = None if depth is None else positive_integer(depth, "--depth")
-    fan_in = None if fanin is None else positive_integer(fanin, "--fanin")
-    digits = None if digits is None else positive_integer(digits, "--digits")
-    if digits is not None and digits > MAX_DIGITS:
-        raise InputError(f"--digits is {digits}; it must be from 1 to {MAX_DIGITS}", "--digits 50")
-    closure, bound = _closure(family, lam, lambda_min, zero_mean)
-    requested = _epsilon(family, epsilon, depth, fan_in)
+    request = check(
+        act,
+        epsilon,
+        depth=depth,
+        fanin=fanin,
+        lam=lam,
+        lambda_min=lambda_min,
+        zero_mean=zero_mean,
+        digits=digits,
+        certify=certify,
+    )
+    return _solve(request)
 
+
+def _solve(request: Request) -> Solution:
+    family, requested, closure, bound, depth, fan_in, digits, certify = request
     problem = Problem(family, closure, requested if family.takes_epsilon else "own", bound, fan_in)
     feasible = _feasible(problem)
     notes = []
@@ -135,16 +186,17 @@ def solve(
         problem = Problem(family, closure, "end", bound, fan_in)
         notes.append(Note.EPSILON_AT_END)
 
-    found = _Evaluation(problem)
+    found = _Evaluation(problem, feasible.exact[1])
     values = found.decide(digits)
     state = found.state
-    if state.bound_active:
+    monotone, self_normalizing = found.signs["least_slope"] >= 0, found.signs["attraction"] > 0
+    if closure == "lambda_min" and (problem.epsilon == "end" or values["multiplier"] > 0):
         notes.append(Note.LAMBDA_BOUND_ACTIVE)
-    if not state.monotone:
+    if not monotone:
         notes.append(Note.NOT_MONOTONE)
     if state.nonlinearity < NEARLY_LINEAR:
         notes.append(Note.NEARLY_LINEAR)
-    if not state.self_normalizing:
+    if not self_normalizing:
         notes.append(Note.NOT_SELF_NORMALIZING)
     if problem.epsilon == "auto" and found.extrapolated():
         notes.append(Note.FINITE_WIDTH_EXTRAPOLATED)
@@ -157,7 +209,7 @@ def solve(
 
         enclosure = enclose(problem, state.values, doubles, digits, found.precision)
     return Solution(
-        act=act,
+        act=family.name,
         epsilon=doubles["epsilon"],
         closure=closure,
         depth=depth,
@@ -167,8 +219,8 @@ def solve(
         active_bounds=("lambda_min",) if closure == "lambda_min" else (),
         multiplier=doubles.get("multiplier"),
         residuals=Params(found.residuals(params)),
-        monotone=state.monotone,
-        self_normalizing=state.self_normalizing,
+        monotone=monotone,
+        self_normalizing=self_normalizing,
         feasible_epsilon=feasible.doubles,
         feasible_open=feasible.open,
         notes=tuple(notes),
@@ -176,6 +228,12 @@ def solve(
         decimals=None if digits is None else found.decimals(values, digits),
         enclosure=enclosure,
     )
+
+
+def _flag(value: bool, name: str) -> bool:
+    if not isinstance(value, bool):
+        raise InputError(f"{name} must be True or False, not {value!r}", name)
+    return value
 
 
 def _closure(
@@ -189,7 +247,7 @@ def _closure(
     if len(given) > 1:
         raise InputError(
             f"{' and '.join(given)} contradict each other: there is one degree of freedom to close",
-            f"give only one of them, say {given[0]}",
+            f"leave out {' and '.join(given[1:])}",
         )
     if "none" in family.closures:
         if given:
@@ -205,7 +263,7 @@ def _closure(
     assert value is not None
     exact = rational(value, option)
     if exact <= 0:
-        raise InputError(f"{option} is {value}; it must be above 0", f"{option} 1")
+        raise InputError(f"{option} is {shown(value)}; it must be above 0", f"{option} 1")
     return closure, exact
 
 
@@ -225,7 +283,7 @@ def _epsilon(family: Family, epsilon: Number | None, depth: int | None, fan_in: 
     exact = rational(epsilon, "--epsilon")
     if exact < 0:
         raise InputError(
-            f"--epsilon is {epsilon}; it must be at least 0, auto, or left out with --depth", "--epsilon 0.03"
+            f"--epsilon is {shown(epsilon)}; it must be at least 0, auto, or left out with --depth", "--epsilon 0.03"
         )
     return exact
 
@@ -243,27 +301,48 @@ class _Feasible(NamedTuple):
 
     def __str__(self) -> str:
         lo, hi = self.doubles
-        left = f"{lo:g} {'<' if self.open[0] else '<='} epsilon"
+        left = f"{repr(lo).removesuffix('.0')} {'<' if self.open[0] else '<='} epsilon"
         return left if hi is None else f"{left} {'<' if self.open[1] else '<='} {hi!r}"
 
 
-def _interval(problem: Problem, lam: Fraction | None) -> Interval | None:
+def _interval(problem: Problem, lam: Fraction | None, bits: int = 53 + _MARGIN) -> Interval | None:
+    """The feasible range of epsilon with that lambda, to ``bits`` bits."""
     guard = _guard(problem.epsilon if isinstance(problem.epsilon, Fraction) else None, lam)
-    ar = Multiprecision(53 + guard + _MARGIN)  # the precision of the first evaluation: one context serves both
+    ar = Multiprecision(bits + guard)  # by default the precision of the first evaluation: one context serves both
     return problem.family.feasible(ar, problem.closure, None if lam is None else ar.number(lam))
 
 
 def _feasible(problem: Problem) -> _Feasible:
+    """The feasible range, at rising precision until the doubles of its ends, and epsilon's side of them, are decided.
+
+    Raises NoSolution where there is none for any epsilon.
+    """
+    bits = 53 + _MARGIN
     interval = _interval(problem, problem.lam)
     if interval is None:
         option = f"--{problem.closure.replace('_', '-')}"
         raise NoSolution(
             f"{problem.family.name} has no solution for any epsilon with {option} {_shown(problem.lam)}: "
             "E[f^2] = 1 needs lambda below sqrt(2) = 1.4142135623730951",
-            f"{option} 1",
+            _smaller(problem),
         )
-    hi = None if interval.hi is None else fraction(interval.hi)
-    return _Feasible((fraction(interval.lo), hi), (interval.lo_open, interval.hi_open))
+    least = _least(problem)
+    while True:
+        lo = fraction(interval.lo)
+        hi = None if interval.hi is None else fraction(interval.hi)
+        ends = [lo] if hi is None else [lo, hi]
+        if all(_end_decided(end, abs(end) / (1 << bits), problem.epsilon, least) for end in ends):
+            return _Feasible((lo, hi), (interval.lo_open, interval.hi_open))
+        bits *= 2
+        interval = _interval(problem, problem.lam, bits)
+        assert interval is not None
+
+
+def _end_decided(end: Fraction, error: Fraction, epsilon: Fraction | str, least: Fraction) -> bool:
+    """Whether an end known to ``error`` has its double, and lies on its side of epsilon, or is as good as epsilon."""
+    if isinstance(epsilon, Fraction) and least < error and abs(epsilon - end) <= 2 * error:
+        return False
+    return nearest_double(end - error) == nearest_double(end + error) or error < least
 
 
 def _checked(problem: Problem, feasible: _Feasible) -> bool:
@@ -299,41 +378,74 @@ def _advice(problem: Problem, epsilon: Fraction, feasible: _Feasible) -> str:
     advice = f"--epsilon {decimal_string(hi, 4, 'ROUND_FLOOR')}"
     if problem.lam is None:
         return advice
-    for halvings in range(1, 12):
-        smaller = problem.lam / 2**halvings
-        interval = _interval(problem, smaller)
-        if interval is not None and (interval.hi is None or interval.hi > epsilon.numerator / epsilon.denominator):
-            return f"{advice}, or --{problem.closure.replace('_', '-')} {_shown(smaller)}"
-    return advice
+    lam = _reaching(problem, problem.lam / 2)
+    return advice if lam is None else f"{advice}, or --{problem.closure.replace('_', '-')} {_shown(lam)}"
+
+
+def _smaller(problem: Problem) -> str:
+    """What to type instead of a lambda that is too large at any epsilon."""
+    lam = _reaching(problem, Fraction(1))
+    option = f"--{problem.closure.replace('_', '-')}"
+    return f"{option} 1 --epsilon 0.03" if lam is None else f"{option} {_shown(lam)}"
+
+
+def _reaching(problem: Problem, lam: Fraction) -> Fraction | None:
+    """Of ``lam, lam/2, lam/4 ...`` the first with which the problem's epsilon is inside the feasible range."""
+    epsilon = problem.epsilon
+    for halvings in range(11):
+        interval = _interval(problem, lam / (1 << halvings))
+        if interval is None:
+            continue
+        if not isinstance(epsilon, Fraction):
+            return lam / (1 << halvings)
+        above = epsilon > fraction(interval.lo) or (epsilon == fraction(interval.lo) and not interval.lo_open)
+        if above and (interval.hi is None or fraction(interval.hi) > epsilon):
+            return lam / (1 << halvings)
+    return None
 
 
 def _shown(x: Fraction | None) -> str:
     return repr(nearest_double(x or Fraction(0))).removesuffix(".0")
 
 
-def _guard(*numbers: Fraction | None) -> int:
-    """Bits that cancellation may cost: in proportion to how far the numbers are from 1."""
+def _guard(epsilon: Fraction | None, lam: Fraction | None, gap: Fraction | None = None) -> int:
+    """Bits that cancellation may cost: in proportion to how far from 1 the numbers are that divide or are divided.
+
+    ``2 - lambda^2`` is what the positive side leaves to the negative one; ``gap`` is the distance of epsilon from the
+    upper end of the feasible range, relative to the end.
+    """
+    numbers = (epsilon, lam, lam and 2 - lam * lam, gap)
     size = max((abs(x.numerator.bit_length() - x.denominator.bit_length()) for x in numbers if x), default=0)
     return 40 + 6 * size
 
 
+def _least(problem: Problem) -> Fraction:
+    """Below this a value that could also be zero is taken as zero.
+
+    What is not zero by an identity is, at numbers of ``b`` bits in all, hardly smaller than ``2^-b``: as near as
+    fractions of so many bits come to an irrational one.
+    """
+    given = [x for x in (problem.epsilon, problem.lam) if isinstance(x, Fraction)]
+    bits = sum(x.numerator.bit_length() + x.denominator.bit_length() for x in given)
+    return Fraction(1, 1 << bits + (problem.fan_in or 0).bit_length() + 64)
+
+
 class _State(NamedTuple):
-    """One evaluation of a problem: values at some precision, and what was decided from them."""
+    """One evaluation of a problem: what is printed, and numbers of which only the sign is asked, at some precision."""
 
     values: dict[str, Value]
-    bound_active: bool
-    monotone: bool
-    self_normalizing: bool
+    signed: dict[str, Value]
     nonlinearity: float
 
 
 class _Evaluation:
     """A problem evaluated at rising precision until every value is decided.
 
-    ``index`` is the family's candidate that the theory's rule chooses, ``precision`` and ``state`` the last ones.
+    ``index`` is the family's candidate that the theory's rule chooses, ``precision`` and ``state`` the last ones,
+    ``signs`` the decided signs of what ``state`` has as ``signed``.
     """
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, end: Fraction | None = None) -> None:
         self.problem = problem
         self.index: int | None = None
         self.start: Value | None = None
@@ -341,11 +453,14 @@ class _Evaluation:
             assert problem.fan_in is not None
             self.guard = _guard(Fraction(1, problem.fan_in), problem.lam) + 64
             self.index, self.start = _drift_root(problem, self.guard)
+        elif isinstance(problem.epsilon, Fraction):
+            self.guard = _guard(problem.epsilon, problem.lam, end and 1 - problem.epsilon / end)
         else:
-            self.guard = _guard(problem.epsilon if isinstance(problem.epsilon, Fraction) else None, problem.lam)
+            self.guard = _guard(None, problem.lam)
         self.ar: Multiprecision | None = None
         self.precision = 0
         self.state: _State
+        self.signs: dict[str, int]
 
     def evaluate(self, precision: int) -> _State:
         """Everything that is printed, at a precision in bits."""
@@ -360,18 +475,11 @@ class _Evaluation:
         values = dict(params)
         values.update((name, getattr(found, name)) for name in MOMENTS)
         values["epsilon"] = epsilon
-        negligible = ar.number(_negligible(precision))
-        bound_active = False
-        if problem.closure == "lambda_min":
-            bound_active = problem.epsilon == "end"  # there the slope is infinite
-            if not bound_active:
-                values["multiplier"] = _multiplier(ar, problem, self.index, epsilon)
-                bound_active = bool(values["multiplier"] > negligible)
+        if problem.closure == "lambda_min" and problem.epsilon != "end":  # there the slope is infinite
+            values["multiplier"] = _multiplier(ar, problem, self.index, epsilon)
         return _State(
             values=values,
-            bound_active=bound_active,
-            monotone=bool(family.least_slope(ar, params) >= -negligible),
-            self_normalizing=bool(1 - found.gamma > negligible),
+            signed={"least_slope": family.least_slope(ar, params), "attraction": 1 - found.gamma},
             nonlinearity=float(found.second_moment - found.mean**2 - found.mean_slope**2),
         )
 
@@ -392,34 +500,61 @@ class _Evaluation:
     def decide(self, digits: int | None) -> dict[str, Fraction]:
         """Rationals that round to the same doubles, and decimals of ``digits`` digits, as the exact values.
 
-        Two precisions give each value and a bound on its error; the precision rises until no rounding depends on it
-        (Ziv's strategy). What is known exactly is taken as it is.
+        Two precisions give each value and a bound on its error; the precision rises until no rounding, and no sign,
+        depends on it (Ziv's strategy). What is known exactly is taken as it is.
         """
         wanted = 53 if digits is None else max(53, digits * 3322 // 1000 + 4)
         precision = wanted + self.guard + _MARGIN
-        exact = self.problem.exact_values()
+        least = _least(self.problem)
+        highest = 32 * precision + 4 * least.denominator.bit_length()
         previous = self.evaluate(precision)
-        for _ in range(8):
+        while precision < highest:
             precision += 64
             current = self.evaluate(precision)
             self.state, self.precision = current, precision
-            settled = True
-            values = {}
-            for name, value in current.values.items():
-                here, there = fraction(value), fraction(previous.values[name])
-                if name in exact:
-                    values[name] = exact[name]
-                elif abs(here) < _negligible(precision):
-                    values[name] = Fraction(0)
-                else:
-                    values[name] = here
-                    error = max(abs(here - there), abs(here) / (1 << precision - self.guard))
-                    settled = settled and _same(here - error, here + error, digits)
-            if settled:
+            try:
+                values = self._values(current, previous, digits, least)
+            except OverflowError:
+                raise CannotCompute("the solution has a number too large for a double", "--epsilon 0.03") from None
+            if values is not None:
                 return values
             previous = current
             precision = precision * 3 // 2
-        raise CannotCompute("the digits asked for could not be decided", "ask for fewer --digits")
+        raise CannotCompute("the digits asked for could not be decided", "--digits 50")
+
+    def _values(
+        self, current: _State, previous: _State, digits: int | None, least: Fraction
+    ) -> dict[str, Fraction] | None:
+        """What ``current`` has, less what is zero; None where rounding it could depend on its errors."""
+        exact = self.problem.exact_values()
+        unit = Fraction(1, 1 << self.precision - self.guard)
+        values = {}
+        for name, value in current.values.items():
+            if name in exact:
+                values[name] = exact[name]
+                continue
+            here, error = self._error(value, previous.values[name])
+            if abs(here) >= least and _same(here - error, here + error, digits):
+                values[name] = here
+            elif max(abs(here), unit) + error < least:  # a 0 may be two numbers that differ by less than a unit
+                values[name] = Fraction(0)
+            else:
+                return None
+        self.signs = {}
+        for name, value in current.signed.items():
+            here, error = self._error(value, previous.signed[name])
+            if abs(here) >= max(error, least):
+                self.signs[name] = 1 if here > 0 else -1
+            elif abs(here) + error < least:
+                self.signs[name] = 0
+            else:
+                return None
+        return values
+
+    def _error(self, value: Value, before: Value) -> tuple[Fraction, Fraction]:
+        """The rational value and a bound on its error: the last change, but no less than the guard bits leave."""
+        here = fraction(value)
+        return here, max(abs(here - fraction(before)), abs(here) / (1 << self.precision - self.guard))
 
     def decimals(self, values: dict[str, Fraction], digits: int) -> tuple[tuple[str, str], ...]:
         names = (*self.problem.family.parameters, *MOMENTS)
@@ -453,7 +588,7 @@ class _Evaluation:
 
 
 def _negligible(precision: int) -> Fraction:
-    """Below this a value that could also be zero is rounding error: no legal request gives one so small."""
+    """Below this two gammas differ by rounding error alone: the guard bits keep those of two branches apart."""
     return Fraction(1, 1 << (3 * precision) // 4)
 
 
@@ -477,10 +612,10 @@ def _candidates(ar: SolvingArithmetic, problem: Problem, epsilon: Value) -> list
 
 
 def _choose(ar: Multiprecision, family: Family, candidates: list[Values]) -> int:
-    """The theory's rule: of those with ``alpha >= 0`` the smallest gamma, then the smallest ``|E[f]|``."""
+    """The theory's rule: of those with lambda > 0 and alpha >= 0 the smallest gamma, then the smallest ``|E[f]|``."""
     found = {}
     for index, params in enumerate(candidates):
-        if params["alpha"] >= 0:
+        if params["lambda"] > 0 and params["alpha"] >= 0:
             f = family.shape(ar, params)
             found[index] = ((f * f.derivative()).times_power(1).expectation(), abs(f.expectation()))
     limit = min(gamma for gamma, _ in found.values()) + ar.number(_negligible(ar.precision))
@@ -537,6 +672,6 @@ def _no_drift_root(problem: Problem) -> NoSolution:
     return NoSolution(
         f"no epsilon makes the drift of {problem.family.name} zero at fan-in {problem.fan_in}; "
         f"solutions exist for {ends}",
-        "--fanin 64, or a number for --epsilon",
+        "--fanin 64, or --epsilon 0.03",
         ends.doubles,
     )

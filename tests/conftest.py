@@ -88,7 +88,7 @@ FORMULAS["dselu"] = FORMULAS["selu"]
 
 
 @lru_cache(maxsize=64)
-def _rule(digits: int, scale: mpmath.mpf) -> list[tuple[mpmath.mpf, mpmath.mpf]]:
+def half_line_rule(digits: int, scale: mpmath.mpf) -> list[tuple[mpmath.mpf, mpmath.mpf]]:
     """Gauss-Legendre nodes on z < 0, with the weights times the normal density.
 
     Panels of length at most 1.5, halved towards 0 down to an eighth of ``scale``, on which the left branch changes.
@@ -122,7 +122,7 @@ def quadrature(act: str, params: dict[str, Any], digits: int = 40) -> dict[str, 
         scale = min(mpmath.mpf(1), 1 / abs(p["beta"])) if act == "sselu" else mpmath.mpf(1)
         exponent = mpmath.floor(mpmath.log(scale, 2))  # a power of two: rules are shared
         total = dict.fromkeys(("mean", "second_moment", "chi", "gamma", "fourth", "mean_slope"), mpmath.mpf(0))
-        for z, w in _rule(digits, mpmath.mpf(2) ** exponent):
+        for z, w in half_line_rule(digits, mpmath.mpf(2) ** exponent):
             for x, y, dy in ((z, f(z, p), df(z, p)), (-z, -lam * z, lam)):
                 total["mean"] += w * y
                 total["second_moment"] += w * y * y

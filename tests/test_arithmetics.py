@@ -310,3 +310,17 @@ def test_dual_rules(x, y, n):
 
 
 SOLVED = {point: dict(solve(*point).params) for point in POINTS}
+
+
+def test_roots_gain_digits_from_one_precision_to_the_next():
+    """A root carried over is a start, not the limit: ``t^2 = 2`` at 100 bits, and on to 200 and 3000."""
+
+    def residual(_ar, t):
+        return t * t - 2
+
+    before = None
+    for precision in (100, 200, 300, 3000):
+        before = ar = Multiprecision(precision, before=before)
+        root = ar.root(residual, lambda a: a.number(1))
+        with mp.workprec(3100):
+            assert abs(mp.mpf(root) - mp.sqrt(2)) < mp.mpf(2) ** (8 - precision)

@@ -1,5 +1,7 @@
 """The command line as a user and as a script meet it."""
 
+# ruff: noqa: RUF001 - digits of other scripts
+
 from __future__ import annotations
 
 import csv
@@ -14,6 +16,7 @@ import sys
 import time
 from pathlib import Path
 
+import mpmath
 import pytest
 from conftest import ROOT, run
 from hypothesis import given, settings
@@ -104,6 +107,77 @@ def _row(s):
     return s.params.alpha, s.params.beta, s.mean, s.gamma
 
 
+def test_derived_numbers_in_a_pipe_are_whole(call):
+    """Residuals, rates, factors and the sentences: as long as a double, and the powers right to the last digit."""
+    s = solve("lselu", "0.03")
+    out = call(*LSELU).out
+    for value in (*s.residuals.values(), s.multiplier):
+        assert repr(value) in out
+    rows = {line[:21]: re.findall(r"x (\S+)", line) for line in out.splitlines()}
+    with mpmath.workdps(50):
+        for label, base in (("squared gradient norm", "1.03"), ("deviation of q from 1", repr(s.gamma))):
+            assert [float(text) for text in rows[label]] == [float(mpmath.mpf(base) ** n) for n in (10, 100, 1000)]
+        half = float(mpmath.log(0.5) / mpmath.log(mpmath.mpf(repr(s.gamma))))
+    assert f"after {half!r} layers" in out
+    assert "lambda >= 1.23456789012345 is active" in call(*LSELU, "--lambda-min", "1.23456789012345").out
+    large = call("solve", "--act", "lselu", "--epsilon", "0.03", "--depth", "100000").out
+    for label, base in (("squared gradient norm", "1.03"), ("deviation of q from 1", repr(s.gamma))):
+        (text,) = re.findall(rf"{label} +x (\S+)", large)
+        with mpmath.workdps(50):
+            assert abs(mpmath.mpf(text) / mpmath.mpf(base) ** 100000 - 1) < 1e-16
+
+
+def test_gamma_below_one_by_less_than_a_double(call):
+    done = call("solve", "--act", "sselu", "--epsilon", "1e-40")
+    assert solve("sselu", "1e-40").self_normalizing
+    assert "not below 1" not in done.out
+    assert "gamma is 1 to double precision" in done.out
+
+
+def test_large_sizes_stay_apart(call):
+    done = call("solve", "--act", "lselu", "--epsilon", "0.03", "--depth", "1000000000000000,10")
+    assert [line.split()[:3] for line in done.out.splitlines()] == [
+        ["act", "depth", "epsilon"],
+        ["lselu", "1000000000000000", "0.03"],
+        ["lselu", "10", "0.03"],
+    ]
+
+
+@pytest.mark.parametrize("option", [("--digits", "25"), ("--certify",), ("--digits", "25", "--certify")])
+@pytest.mark.parametrize("style", [(), ("--explain",)])
+def test_digits_and_proof_are_never_left_out(call, option, style):
+    """In a sweep and beside an explanation too."""
+    pytest.importorskip("flint")
+    done = call("solve", "--act", "lselu", "--epsilon", "0.03,0.1", *option, *style)
+    assert done.code == 0
+    for epsilon in ("0.03", "0.1"):
+        s = solve("lselu", epsilon, digits=25, certify=True)
+        if "--digits" in option:
+            assert f"  alpha         {dict(s.decimals)['alpha']}\n" in done.out
+        if "--certify" in option:
+            ends = dict(solve("lselu", epsilon, digits=25 if "--digits" in option else None, certify=True).enclosure)
+            assert re.search(r"alpha +{} +{}\n".format(*map(re.escape, ends["alpha"])), done.out)
+    titles = re.findall(r"^lselu.*epsilon = (\S+?):?(?: |$)", done.out, re.MULTILINE)
+    assert titles == ["0.03", "0.1"]
+    assert "\n\nlselu" in done.out
+
+
+def test_one_digit(call):
+    assert "\n1 significant digit\n" in call(*LSELU, "--digits", "1").out
+
+
+def test_csv_holds_what_json_holds(call):
+    pytest.importorskip("flint")
+    request = ("solve", "--act", "lselu", "--epsilon", "auto", "--fanin", "64", "--digits", "30", "--certify")
+    (record,) = call(*request, "--json").records
+    (row,) = csv.DictReader(io.StringIO(call(*request, "--csv").out))
+    for name, text in record["decimals"].items():
+        assert row[f"decimal_{name}"] == text
+    for name, ends in record["enclosure"].items():
+        assert [row[f"{name}_lo"], row[f"{name}_hi"]] == ends
+    assert {"epsilon", "multiplier"} <= set(record["enclosure"])
+
+
 def test_digits_and_proof_in_the_table(call):
     pytest.importorskip("flint")
     done = call(*LSELU, "--digits", "30", "--certify")
@@ -156,6 +230,17 @@ BAD = [
     (2, "solve --act lselu --epsilon 0.03 --explain=html"),
     (2, "solve --act lselu --epsilon 0.03 --plot /no/such/folder/x.svg"),
     (2, "solve --act lselu --epsilon 0.03 --plot x.gif"),
+    (2, "solve --act lselu --epsilon 0.03 --explain=latex --digits 30"),
+    (2, "solve --act lselu --epsilon 0.03,0.1 --explain=latex"),
+    (2, "solve --act lselu --epsilon 0.03,-1"),
+    (2, "solve --act lselu --epsilon 0.03,auto"),
+    (2, "solve --act lselu,dselu --epsilon 0.03 --lambda 1"),
+    (2, "solve --act lselu --epsilon 0.03 --lambda 1,0"),
+    (2, "solve --act lselu --epsilon 0.03 --lambda-min 1,-1 --json"),
+    (2, "solve --act selu,lselu --json"),
+    (2, "solve --act lselu --epsilon 0.03,0.1,nan --csv"),
+    (2, "solve --act lselu --epsilon １"),
+    (2, "solve --act lselu --epsilon 1_000"),
     (2, "solve --act lselu --epsilon 0.03 --frobnicate"),
     (2, "solve --act lselu --epsilon 0.03 extra"),
     (2, "slove --act lselu"),
@@ -190,6 +275,44 @@ def test_messages_help(call):
         assert call("solve", "--act", "lselu", *options).code == 0
 
 
+def test_hints_name_the_command_and_can_be_typed(call):
+    def hint(*args):
+        return call("solve", "--act", "lselu", *args).err.splitlines()[1].removeprefix("hint: ")
+
+    for option in ("--epsilon", "--plot", "--digits"):
+        assert hint(option) == "snn solve --help"
+    assert call("--frobnicate").err.splitlines()[1] == "hint: snn --help"
+    assert hint("--epsilon", "0.03", "--json", "--csv") == "leave out --csv"
+    assert hint("--epsilon", "1", "--lambda", "1", "--zero-mean") == "leave out --zero-mean"
+    assert hint("--epsilon", "0.03,0.1", "--explain=latex") == "--explain"
+    assert hint("--epsilon", "0.1:1:400", "--lambda", "0.1:1:900") == "--lambda 0.001:0.1:40:log"
+    assert hint("--fanin", "1:100000:90000", "--epsilon", "auto,0.1") == "--fanin 10:1000:20"
+    assert hint("--epsilon", "0.03", "--digits", "0") == "--digits 50"
+    assert hint("--epsilon", "2", "--lambda", "1.5") == "--lambda 0.5"
+    for typed in ("-0.03", "-1e-50"):
+        assert f"--epsilon is {typed};" in call("solve", "--act", "lselu", f"--epsilon={typed}").err
+
+
+def test_bad_input_comes_before_what_is_missing(call, monkeypatch, tmp_path):
+    for name in ("flint", "matplotlib", "matplotlib.figure"):
+        monkeypatch.setitem(sys.modules, name, None)
+    (tmp_path / "old.svg").write_text("mine")
+    for epsilon, code, message in (("-1", 2, "at least 0"), ("0.03", 3, "which is not installed")):
+        for option in (("--certify",), ("--plot", str(tmp_path / "new.svg"))):
+            done = call("solve", "--act", "lselu", f"--epsilon={epsilon}", *option)
+            assert (done.code, done.out) == (code, "")
+            assert message in done.err
+    assert "at least 0" in call("solve", "--act", "lselu", "--epsilon=-1", "--plot", str(tmp_path / "old.svg")).err
+
+
+def test_certify_at_an_end_says_so(call):
+    pytest.importorskip("flint")
+    for act in ("lselu", "dselu"):
+        done = call("solve", "--act", act, "--epsilon", "0", "--certify")
+        assert done.code == 3
+        assert "hint: leave out --certify, or take an epsilon between the ends of the feasible range" in done.err
+
+
 def test_help_and_version(snn):
     for args in ([], ["--help"], ["-h"]):
         done = snn(*args)
@@ -222,6 +345,19 @@ def test_completion(shell):
     assert done.code == 0
 
 
+@pytest.mark.parametrize(
+    ("words", "count", "offered"),
+    [
+        ("snn solve --plot h", 3, "file,h"),
+        ("snn solve --explain =", 3, "plain,latex"),
+        ("snn solve --explain la", 3, "plain,latex"),
+    ],
+)
+def test_completion_of_values(words, count, offered):
+    done = run(env={"_SNN_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(count)})
+    assert (done.code, done.out.split()) == (0, [offered])
+
+
 def test_closed_pipe():
     """``snn ... | head -1``: exit code 141, and nothing is printed about it."""
     command = f"{shlex.quote(sys.executable)} -m snn_cli solve --act lselu --epsilon 0.001:1:300 --json"
@@ -233,12 +369,52 @@ def test_closed_pipe():
     assert done.stderr == ""
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_full_disk():
-    with open("/dev/full", "w") as full:
-        done = subprocess.run([sys.executable, "-m", "snn_cli", *LSELU], stdout=full, stderr=subprocess.PIPE, text=True)
-    assert done.returncode == 3
-    assert done.stderr.startswith("error: cannot write the results: No space left")
+def shell(script, folder):
+    """Run a line of bash in which ``snn`` is the command."""
+    start = f'snn() {{ {shlex.quote(sys.executable)} -m snn_cli "$@"; }}; '
+    return subprocess.run(["bash", "-c", start + script], cwd=folder, capture_output=True, text=True, timeout=60)
+
+
+FULL = "ulimit -f 0; "
+"""No file may grow from here on, as on a full disk."""
+
+
+@pytest.mark.parametrize(
+    ("script", "code", "err"),
+    [
+        (f"{FULL} snn {' '.join(LSELU)} > out", 3, "error: cannot write the results: File too large\n"),
+        (f"{FULL} snn --help > out", 3, "error: cannot write the results: File too large\n"),
+        (f"snn {' '.join(LSELU)} --json >&-", 3, "error: cannot write the results: Bad file descriptor\n"),
+        ("snn >&-", 3, "error: cannot write the results: Bad file descriptor\n"),
+        ("snn --help >&-", 3, "error: cannot write the results: Bad file descriptor\n"),
+        ("snn --version >&-", 3, "error: cannot write the results: Bad file descriptor\n"),
+        ("snn solve --help >&-", 3, "error: cannot write the results: Bad file descriptor\n"),
+        (f"snn {' '.join(LSELU)} >&- 2>&-", 3, ""),
+        (f"{FULL} snn {' '.join(LSELU)} > out 2> err", 3, ""),
+    ],
+)
+def test_results_that_cannot_be_written(script, code, err, tmp_path):
+    done = shell(script, tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", err)
+
+
+@pytest.mark.parametrize("redirect", ["2>&-", "2> err"])
+@pytest.mark.parametrize(
+    ("args", "code", "records"),
+    [
+        ("--epsilon 0.03", 0, 1),
+        ("--epsilon 0.03 -v", 0, 1),
+        ("--epsilon -3", 2, 0),
+        ("--epsilon 7", 3, 0),
+        ("--epsilon 0.03,7,0.1", 3, 2),
+        ("--epsilon 0.03 --frobnicate", 2, 0),
+    ],
+)
+def test_messages_that_cannot_be_written(args, code, records, redirect, tmp_path):
+    """They get lost; results, exit code and standard output stay as they are."""
+    done = shell(f"{FULL} snn solve --act lselu {args} --json {redirect}", tmp_path)
+    assert (done.returncode, done.stderr) == (code, "")
+    assert len([json.loads(line) for line in done.stdout.splitlines()]) == records
 
 
 def test_interrupt_leaves_whole_lines():
@@ -255,6 +431,40 @@ def test_interrupt_leaves_whole_lines():
     assert text.endswith("\n")
     records = [json.loads(line) for line in text.splitlines()]
     assert 1 <= len(records) < 5000
+
+
+def test_interrupt_while_the_reader_is_slow():
+    """A record longer than Python's buffer and the pipe is full: it is written whole nevertheless."""
+    command = [sys.executable, "-m", "snn_cli", "solve", "--act", "lselu", "--epsilon", "0.001:1:300:log", "--json"]
+    process = subprocess.Popen([*command, "--digits", "1000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    time.sleep(3)  # it fills the pipe and waits
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.2)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert b"Traceback" not in err
+    records = [json.loads(line) for line in out.decode().splitlines()]
+    assert out.endswith(b"\n")
+    assert 1 <= len(records) < 300
+    assert min(map(len, out.splitlines())) > 8192
+
+
+@pytest.mark.parametrize("module", ["click", "snn_cli.cli.group", "mpmath"])
+def test_interrupt_while_loading(module):
+    code = f"""
+import sys
+class Interrupt:
+    def find_spec(self, name, *_):
+        if name == {module!r}:
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupt())
+sys.argv = ["snn", *{LSELU!r}]
+from snn_cli.cli.main import run
+run()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr.strip()) == (130, "", "")
 
 
 def test_a_defect_is_one_line(call, monkeypatch):
@@ -329,6 +539,48 @@ def test_any_width(columns):
 def test_listing_fits_a_terminal():
     shown = in_terminal(["solve", "--act", "lselu", "--epsilon", "0.01:0.1:5"], env={"NO_COLOR": "1"})
     assert max(map(len, shown.splitlines())) <= 100
+
+
+WORST = ["--act", "lselu,sselu", "--epsilon", "auto", "--fanin", "14,1024"]
+
+
+@pytestmark_terminal
+@pytest.mark.parametrize("columns", [20, 40, 60, 80, 100])
+@pytest.mark.parametrize(
+    "args",
+    [WORST, ["--act", "lselu", "--epsilon", "0.1", "--digits", "20"], ["--act", "selu,dselu", "--depth", "10:1000:3"]],
+    ids=["listing", "digits", "sizes"],
+)
+def test_everything_fits_the_width(args, columns):
+    """Down to 40 columns; at 20 a number or a label may be longer than that."""
+    shown = in_terminal(["solve", *args], columns=columns, env={"NO_COLOR": "1", "PYTHONIOENCODING": "ascii"})
+    assert max(map(len, shown.splitlines())) <= max(columns, 28)
+    words = shown.split()
+    if args is WORST:
+        assert words.count("finite-width-extrapolated") == 2
+        assert len(re.findall(r"^lselu|^sselu", shown, re.MULTILINE)) == 4
+    if "--digits" in args:
+        assert set(dict(solve("lselu", "0.1", digits=20).decimals).values()) <= set(words)
+
+
+@pytestmark_terminal
+def test_messages_do_not_share_a_line_with_the_counter(tmp_path):
+    import pty
+    import tty
+
+    ours, theirs = pty.openpty()
+    tty.setraw(theirs)
+    command = [sys.executable, "-m", "snn_cli", "solve", "--act", "lselu", "--epsilon", "0.1,7,0.2,8,0.3", "--json"]
+    with open(tmp_path / "out", "w") as out:
+        code = subprocess.run(command, stdout=out, stderr=theirs, timeout=60).returncode
+    os.close(theirs)
+    shown = os.read(ours, 65536).decode()
+    os.close(ours)
+    assert code == 3
+    assert shown.count("/5") >= 2
+    lines = [re.split(r"\r\x1b\[K", line)[-1] for line in shown.split("\n")]
+    assert [line.startswith("error: lselu has no solution") for line in lines] == [True, True, False]
+    assert lines[-1] == ""
 
 
 def test_verbose_and_quiet(snn):

@@ -169,12 +169,14 @@ def test_filled_in_expressions_give_the_printed_values(name):
                 assert filled == pytest.approx(float(steps[-1]), abs=1e-13)
 
 
-@pytest.mark.parametrize("name", ["selu", "dselu", "lselu", "lselu-lambda-min", "lselu-near-end", "lselu-linear"])
+@pytest.mark.parametrize(
+    "name", ["selu", "dselu", "lselu", "lselu-lambda-min", "lselu-near-end", "lselu-linear", "lselu-zero-mean"]
+)
 def test_parameters_in_closed_form(name):
     record = solution(name)
     part = section(text(name), "The solution")
     ends = [name for name in record.params if len(chain(part, name)) > 1]
-    assert ends == [p for p in record.params if record.closure == "none" or p != "lambda"]
+    assert ends == [p for p in record.params if record.closure in ("none", "zero_mean") or p != "lambda"]
     tolerance = 1e-6 if "end" in name else 1e-13  # a square root near its zero, and 17 printed digits
     for parameter in ends:
         filled = chain(part, parameter)[1].replace("^", "**")
@@ -184,7 +186,13 @@ def test_parameters_in_closed_form(name):
 
 def test_without_a_closed_form_it_says_so():
     assert "without a closed form" in section(text("sselu"), "The solution")
-    assert "closed form" not in section(text("lselu-zero-mean"), "The solution")
+    assert "without a closed form" not in section(text("lselu-zero-mean"), "The solution")
+
+
+@pytest.mark.parametrize("width", [40, 80, 100])
+def test_sentences_fit_the_width(width):
+    lines = explain(solution("lselu"), width=width).splitlines()
+    assert max(len(line) for line in lines if re.match("[A-Z]", line)) <= width
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+import mpmath
 import numpy as np
 import pytest
+from conftest import FORMULAS, half_line_rule, quadrature
 
 from snn_cli import InputError, NoSolution, Note, solve
 from snn_cli.activations import get
@@ -37,6 +39,80 @@ def test_fan_in_aware_epsilon(fan_in, epsilon):
     assert abs(s.epsilon - float(epsilon)) <= 10 ** -(len(epsilon) - 2) * 1.0001
     assert abs(drift(s, fan_in).drift) < 1e-15  # of the doubles, whose own errors are of that order
     assert s.fan_in == fan_in
+
+
+def drift_by_quadrature(act, params, fan_in):
+    """The theory's drift to 25 digits, by quadrature of f itself.
+
+    Derivatives in q go onto the density of ``sqrt(q) z``: ``d/dq E[g] = E[g (z^2 - 1)]/2`` and
+    ``d^2/dq^2 E[g] = E[g (z^4 - 6 z^2 + 3)]/4`` at 1, which shares nothing with the package's Euler operator.
+    """
+    f, df = FORMULAS[act]
+    with mpmath.workdps(40):
+        p = {name: mpmath.mpf(value) for name, value in params.items()}
+        lam = p["lambda"]
+        left = [(z, w, f(z, p) ** 2, df(z, p) ** 2) for z, w in half_line_rule(30, mpmath.mpf(1) / 2)]
+        right = [(-z, w, (lam * z) ** 2, lam**2) for z, w, _, _ in left]
+        z, w, f2, df2 = (np.array(column, dtype=object) for column in zip(*left, *right, strict=True))
+
+        def mean(values):
+            return (w * values).sum()
+
+        def slopes(values):
+            return mean(values * (z**2 - 1)) / 2, mean(values * (z**4 - 6 * z**2 + 3)) / 4
+
+        second, chi = mean(f2), mean(df2)
+        (gamma, curvature), (chi_slope, chi_curvature) = slopes(f2), slopes(df2)
+        c1 = chi_slope / chi
+        c2 = chi_curvature / chi - c1**2
+        variance = (mean(f2 * f2) - second**2) / (fan_in * (1 - gamma**2))
+        kappa = mean(df2 * df2) / chi**2
+        along = (mean(z**2 * df2) - gamma**2) / (chi - gamma**2)
+        shared = (along - 1) * mean(f2 * df2) / (fan_in * second * chi)
+        delta = curvature * variance / (2 * (1 - gamma))
+        return mpmath.log(chi) - (3 * kappa - 1) / (2 * fan_in) + c1 * delta + c2 * variance / 2 + shared
+
+
+@pytest.mark.parametrize("fan_in", [8, 64, 10**6])
+@pytest.mark.parametrize(("act", "epsilon"), [("lselu", "0.03"), ("lselu", "1.2"), ("sselu", "0.03"), ("dselu", "0.1")])
+def test_drift_against_quadrature(act, epsilon, fan_in):
+    solution = solve(act, epsilon)
+    exact = drift_by_quadrature(act, dict(solution.params), fan_in)
+    with mpmath.workdps(40):
+        assert abs(mpmath.mpf(drift(solution, fan_in).drift) - exact) < 1e-24
+
+
+@pytest.mark.parametrize("fan_in", [32, 1024])
+@pytest.mark.parametrize(
+    ("act", "options"),
+    [
+        ("lselu", {}),
+        ("lselu", {"zero_mean": True}),
+        ("lselu", {"lam": "1.2"}),
+        ("lselu", {"lambda_min": "0.5"}),
+        ("sselu", {"zero_mean": True}),
+        ("sselu", {"lam": "0.8"}),
+        ("sselu", {"lambda_min": "1.3"}),
+        ("dselu", {}),
+    ],
+    ids=str,
+)
+def test_auto_under_every_closure(act, options, fan_in):
+    """At 40 digits the conditions and the zero of the drift hold, by quadrature of f."""
+    s = solve(act, "auto", fanin=fan_in, digits=40, **options)
+    decimals = dict(s.decimals)
+    params = {name: decimals[name] for name in s.params}
+    found = quadrature(act, params, 35)
+    with mpmath.workdps(40):
+        assert abs(drift_by_quadrature(act, params, fan_in)) < 1e-24
+        assert abs(found["second_moment"] - 1) < 1e-30
+        assert abs(found["chi"] - 1 - mpmath.mpf(decimals["epsilon"])) < 1e-30
+        if s.closure == "zero_mean":
+            assert abs(found["mean"]) < 1e-30
+        elif s.closure != "none":
+            assert Fraction(decimals["lambda"]) == Fraction(options.get("lam") or options.get("lambda_min", 1))
+    assert s.epsilon == float(decimals["epsilon"])
+    assert s.self_normalizing
 
 
 @pytest.mark.parametrize("act", ["lselu", "sselu"])

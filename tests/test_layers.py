@@ -22,13 +22,15 @@ ALLOWED = {
     "arithmetic": set(),
     "gaussian": {"arithmetic"},
     "activations": {"arithmetic", "gaussian"},
-    "propagation": {"arithmetic", "gaussian", "activations"},
+    "ensembles": set(),
+    "propagation": {"exact", "arithmetic", "gaussian", "activations", "ensembles"},
     "solver": FOUNDATION | {"gaussian", "activations", "propagation", "certify"},
+    "simulation": FOUNDATION | {"activations", "ensembles", "propagation", "solver"},
     "certify": FOUNDATION | {"gaussian", "propagation", "solver"},
     "explanation": FOUNDATION | {"gaussian", "activations"},
     "reports": {"records", "activations"},
-    "cli": FOUNDATION | {"activations", "solver", "certify", "explanation", "reports"},
-    "__init__": {"records", "solver", "explanation"},
+    "cli": FOUNDATION | {"activations", "ensembles", "solver", "simulation", "certify", "explanation", "reports"},
+    "__init__": {"records", "solver", "simulation", "explanation"},
     "__main__": {"cli"},
 }
 OUTSIDE = {

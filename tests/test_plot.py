@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import subprocess
@@ -88,13 +89,15 @@ def test_sweep_of_epsilon(swept, tmp_path):
     for label in (*panels, "β   slope of the line in lselu, rate in sselu", "lselu", "sselu"):
         assert found.count(label) == 1, label
     assert "λ   slope for x > 0" not in found
-    assert "limit of monotone f" in found  # lselu beyond 0.0799
-    assert "limit of γ < 1" not in found
+    assert "first point where f is not monotone" in found  # lselu beyond 0.0799
+    assert "first point where γ ≥ 1" not in found
 
 
 def test_limits_are_marked():
-    assert "limit of monotone f" not in texts(sweep("sselu"))
-    assert "limit of γ < 1" in texts(sweep("lselu", epsilons=(0.5, 1.4, 1.425)))
+    """A marker says no more than its point does: in a coarse sweep the limit itself is far from it."""
+    assert not any("limit" in text for text in texts(sweep("lselu", epsilons=(0.03, 0.1))))
+    assert "first point where f is not monotone" not in texts(sweep("sselu"))
+    assert "first point where γ ≥ 1" in texts(sweep("lselu", epsilons=(0.5, 1.4, 1.425)))
     assert plot._limits([True, True, False, False, True]) == [2, 3]
     found = texts(sweep("lselu", epsilons=(1.42, 1.425)))
     assert "lselu, not monotone, γ ≥ 1" in found
@@ -193,6 +196,33 @@ def test_kink_is_a_jump():
 )
 def test_extremes_draw_without_warning(solutions, tmp_path):
     plot.solutions(solutions(), str(tmp_path / "figure.png"))
+
+
+@pytest.mark.parametrize("epsilons", [["1e20", "1e25", "1e30"], ["1e21"], ["1e100"], ["1e-90", "1", "1e90"]])
+def test_beyond_the_integers_of_the_machine(epsilons, tmp_path):
+    plot.solutions([solve("sselu", epsilon) for epsilon in epsilons], str(tmp_path / "figure.png"))
+
+
+@pytest.mark.parametrize(
+    "solutions",
+    [
+        lambda: sweep("lselu", epsilons=(0.01, 0.015, 0.02, 0.025, 0.03)),
+        lambda: sweep("lselu", epsilons=(0.010001, 0.010002, 0.010003)),
+        lambda: [solve("sselu", 0.03, fanin=n) for n in (100, 500)],
+    ],
+    ids=["0.005", "narrow", "fan-in"],
+)
+def test_labels_of_the_abscissa_stand_apart(solutions):
+    from matplotlib import style
+
+    with style.context(["default", plot._STYLE]):
+        figure = plot._figure(solutions())
+        figure.draw_without_rendering()
+        axis = figure.axes[-1].xaxis
+        boxes = [label.get_window_extent() for label in axis.get_ticklabels() if label.get_text()]
+    assert len(boxes) >= 3
+    assert all(a.x1 + 3 < b.x0 for a, b in itertools.pairwise(boxes))
+    assert axis.get_offset_text().get_text() == ""
 
 
 @pytest.mark.parametrize("name", ["figure", "figure.jpg", "figure.svg.gz", ".svg", "", "svg"])

@@ -13,6 +13,7 @@ from conftest import ROOT
 
 README = (ROOT / "README.md").read_text()
 COMMANDS = re.findall(r"^```console\n\$ (.+?)\n(.*?)\n```$", README, re.MULTILINE | re.DOTALL)
+NUMBER = re.compile(r"-?\d+\.\d+(?:e[+-]?\d+)?")
 BLOCKS = re.findall(r"^```sh\n(.+?)\n```$", README, re.MULTILINE | re.DOTALL)
 
 
@@ -32,7 +33,14 @@ def shell(command, **kwargs):
 def test_output_is_real(command, output):
     if "--certify" in command:
         pytest.importorskip("flint")
-    assert shell(command).stdout.rstrip("\n") == output
+    found = shell(command).stdout.rstrip("\n")
+    if "simulate" not in command:
+        assert found == output
+        return
+    # arrays of doubles may differ in the last digits from one processor to another
+    assert NUMBER.sub("#", found) == NUMBER.sub("#", output)
+    pairs = zip(NUMBER.findall(found), NUMBER.findall(output), strict=True)
+    assert all(float(a) == pytest.approx(float(b), rel=1e-9, abs=1e-12) for a, b in pairs)
 
 
 def test_set_up_is_two_commands():

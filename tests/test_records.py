@@ -14,7 +14,7 @@ from conftest import FORMULAS
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snn_cli import InputError, Note, Params, Solution, solve
+from snn_cli import InputError, MissingExtra, NoSolution, Note, Params, Solution, solve
 
 FIELDS = (
     "kind version act epsilon closure depth fan_in params mean second_moment chi gamma kappa mean_slope "
@@ -121,6 +121,22 @@ def test_records_are_frozen():
     with pytest.raises(AttributeError, match="lambda, alpha, beta"):
         _ = s.params.gamma
     assert pickle.loads(pickle.dumps(s)) == s == copy.deepcopy(s)
+
+
+def test_functions_and_errors_survive_pickling():
+    s = solve("lselu", "0.03")
+    for f, name in ((s.function(), "lselu"), (s.derivative(), "lselu_derivative")):
+        copied = pickle.loads(pickle.dumps(f))
+        assert copied([-1.0, 2.0]).tolist() == f([-1.0, 2.0]).tolist()
+        assert f.__name__ == copied.__name__ == name
+    for error in (
+        MissingExtra("--certify", "python-flint", "certify"),
+        NoSolution("none", "--epsilon 0.03", (0.0, None)),
+        InputError("bad", "good"),
+    ):
+        copied = pickle.loads(pickle.dumps(error))
+        assert (type(copied), str(copied), copied.hint) == (type(error), str(error), error.hint)
+        assert getattr(copied, "feasible_epsilon", None) == getattr(error, "feasible_epsilon", None)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from conftest import FORMULAS, quadrature
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snn_cli import InputError, NoSolution, Note, Solution, solve
+from snn_cli import CannotCompute, InputError, NoSolution, Note, Solution, solve
 
 MOMENTS = ("mean", "second_moment", "chi", "gamma", "kappa", "mean_slope")
 
@@ -181,8 +181,8 @@ def test_multiplier_is_the_slope_of_the_optimum(act, options):
         return mpmath.mpf(dict(solve(act, epsilon, lam=lam, digits=60).decimals)["gamma"])
 
     with mpmath.workdps(60):
-        slope = (gamma(bound + step) - gamma(bound - step)) / (2 * mpmath.mpf(10) ** -20)
-        assert abs(slope - s.multiplier) < 1e-15
+        slope = (gamma(bound + step) - gamma(bound - step)) / (2 * mpmath.mpf(10) ** -20)  # good to 39 digits
+        assert s.multiplier == float(slope)
     larger = [solve(act, epsilon, lam=bound + Fraction(i, 100)).gamma for i in range(1, 9)]
     assert s.gamma < min(larger)
     assert s.active_bounds == ("lambda_min",)
@@ -424,12 +424,53 @@ def test_large_epsilons():
         ({"act": "dselu", "epsilon": "0.03", "zero_mean": True}, "no free parameter"),
         ({"act": "relu", "epsilon": "0.03"}, "no parameters to solve"),
         ({"act": "lsleu", "epsilon": "0.03"}, "lsleu"),
+        ({"act": None}, "name of one activation"),
+        ({"act": ["lselu"], "epsilon": "0.03"}, "name of one activation"),
+        ({"act": "lselu", "epsilon": "0.03", "zero_mean": "no"}, "True or False"),
+        ({"act": "lselu", "epsilon": "0.03", "certify": 1}, "True or False"),
+        ({"act": "lselu", "epsilon": "0.0_3"}, "finite number"),
+        ({"act": "lselu", "epsilon": "-0.03"}, "--epsilon is -0.03;"),
+        ({"act": "lselu", "epsilon": Fraction(-3, 100)}, "--epsilon is -0.03;"),
+        ({"act": "lselu", "epsilon": Fraction(-1, 10**40)}, "--epsilon is -1e-40;"),
+        ({"act": "lselu", "epsilon": Fraction(-1, 3)}, "--epsilon is -1/3;"),
+        ({"act": "lselu", "epsilon": "0.03", "lam": Fraction(-5, 2)}, "--lambda is -2.5;"),
+        ({"act": "lselu", "epsilon": "0.03", "digits": "abc"}, "from 1 to 10000,"),
     ],
     ids=str,
 )
 def test_bad_input(request_, message):
     with pytest.raises(InputError, match=message):
         solve(**request_)
+
+
+def test_zero_mean_and_zero_drift():
+    """Zero drift of the log squared gradient norm, with E[f] = 0 as the third condition."""
+    from snn_cli.activations import get
+    from snn_cli.arithmetic.multiprecision import Multiprecision
+    from snn_cli.propagation.finite_width import gradient_drift
+
+    for act in ("lselu", "sselu"):
+        for fan_in in (64, 1024):
+            s = solve(act, "auto", fanin=fan_in, zero_mean=True, digits=40)
+            ar = Multiprecision(200)
+            params = {name: ar.context.mpf(text) for name, text in s.decimals if name in s.params}
+            assert abs(gradient_drift(ar, get(act).shape(ar, params), fan_in).drift) < 1e-36
+            found = quadrature(act, {name: str(value) for name, value in params.items()}, 30)
+            assert abs(found["mean"]) < 1e-26
+            assert s.params.lam > 0
+            assert s.params == solve(act, dict(s.decimals)["epsilon"], zero_mean=True).params
+
+
+@pytest.mark.parametrize("epsilon", ["0.03", "2", "5"])
+@pytest.mark.parametrize("option", ["lam", "lambda_min"])
+@pytest.mark.parametrize("act", ["lselu", "sselu"])
+def test_the_advice_for_too_large_a_lambda_works(act, option, epsilon):
+    with pytest.raises(NoSolution) as caught:
+        solve(act, epsilon, **{option: "1.5"})
+    words = caught.value.hint.split()
+    typed = dict(zip(words[::2], words[1::2], strict=True))
+    name = f"--{'lambda' if option == 'lam' else 'lambda-min'}"
+    assert solve(act, typed.get("--epsilon", epsilon), **{option: typed[name]}).self_normalizing is not None
 
 
 def test_numpy_scalars_are_numbers():
@@ -451,3 +492,185 @@ def test_the_users_mpmath_is_left_alone():
     before = mpmath.mp.prec
     solve("sselu", "0.02", digits=200)
     assert mpmath.mp.prec == before
+
+
+def tail(s):
+    """``E[e^(s z); z < 0]``; for large s by its asymptotic series, good to 60 digits."""
+    if s > 1000:
+        return sum((-1) ** k * mpmath.fac2(2 * k - 1) / s ** (2 * k + 1) for k in range(12)) * mpmath.npdf(0)
+    return mpmath.exp(s * s / 2) * mpmath.erfc(mpmath.mpf(s) / mpmath.sqrt(2)) / 2
+
+
+def closed_forms():
+    """lSELU as the theory has it: ``gap = 2 d1 - 1/2`` in ``A^2 gap = epsilon``, the ends of the feasible ranges."""
+    d1, d2, half = tail(1), tail(2), mpmath.mpf(1) / 2
+    gap = 2 * d1 - half
+    decrease = (2 * d2 - 4 * d1 * d1) / gap - 2
+    shift = (half - d1) / mpmath.npdf(0) - 2 * d1
+    ends = {
+        "lselu": 1 / decrease,
+        "zero_mean": 2 / (decrease + shift * shift / (2 * gap)),
+        "dselu": 1 / (d2 / gap - 1),
+    }
+    return d1, d2, gap, decrease, ends
+
+
+def cut(x, digits, upward=False):
+    """``x > 0`` as a decimal of that many digits, rounded down or up."""
+    exponent = digits - 1 - int(mpmath.floor(mpmath.log10(x)))
+    scaled = mpmath.floor(x * mpmath.mpf(10) ** exponent)
+    return f"{int(scaled) + upward}e{-exponent}"
+
+
+@pytest.mark.parametrize("offset", [-75, -60, -45, -30])
+@pytest.mark.parametrize("side", [-1, 1])
+def test_values_next_to_a_tie(offset, side):
+    """Parameters a hair beside the midpoint of two doubles round to their own side, however close they are."""
+    rng = np.random.default_rng(3)
+    with mpmath.workdps(200):
+        _, _, gap, _, _ = closed_forms()
+        for x in rng.uniform(0.3, 3, 4):
+            tie = mpmath.mpf(x) + mpmath.mpf(math.ulp(x)) / 2
+            beside = tie * (1 + side * mpmath.mpf(10) ** offset)
+            expected = float(x) if side < 0 else math.nextafter(x, 9)
+            lselu = cut(beside**2 * gap, 120)
+            assert solve("lselu", lselu).params["alpha"] == expected, lselu
+            square = (tail(2 * beside) - 2 * tail(beside) + mpmath.mpf(1) / 2) / beside**2
+            sselu = cut((tail(2 * beside) / square - 1) / 2, 120)
+            assert solve("sselu", sselu).params["beta"] == expected, sselu
+
+
+def test_lambda_just_below_its_limit():
+    """1 - lambda^2/2 cancels; the figures are those of an elimination and a bisection of its own at 140 digits."""
+    s = solve("sselu", "2.7", lambda_min="1.414213")
+    assert (s.params["beta"], s.params["alpha"]) == (8509701.348972796, 0.0008918050484173219)
+    assert s.multiplier == 1.414212801101327
+    for epsilon in ("0.1", "2.7", "100"):
+        for digits in (9, 20, 40):
+            with mpmath.workdps(60):
+                lam = cut(mpmath.sqrt(2), digits)
+                s = solve("sselu", epsilon, lambda_min=lam, digits=45)
+                lam, alpha, beta = (mpmath.mpf(dict(s.decimals)[name]) for name in s.params)
+                amplitude, rest = lam * alpha, 1 - lam**2 / 2
+                assert abs(amplitude**2 * (tail(2 * beta) - 2 * tail(beta) + 0.5) / rest - 1) < 1e-20
+                left = amplitude**2 * beta**2 * tail(2 * beta)
+                assert abs((left - mpmath.mpf(epsilon)) / rest - 1) < 1e-20 * (1 + mpmath.mpf(epsilon) / rest)
+
+
+def test_a_mean_that_all_but_vanishes():
+    """Lambda cut from that of zero mean: as small a mean, to the last digit."""
+    lam = dict(solve("sselu", "0.03", zero_mean=True, digits=60).decimals)["lambda"]
+    assert solve("sselu", "0.03", lam=lam[:30]).mean == -3.736214804941313e-29
+    for length in (6, 16, 40):
+        s = solve("sselu", "0.03", lam=lam[:length], digits=70)
+        decimals = dict(s.decimals)
+        found = quadrature("sselu", {name: decimals[name] for name in s.params}, 60)
+        with mpmath.workdps(60):
+            assert abs(found["mean"] / mpmath.mpf(decimals["mean"]) - 1) < 1e-8
+        assert s.mean == float(decimals["mean"])
+
+
+@pytest.mark.parametrize("zeros", [10, 40, 50, 80, 300])
+def test_small_values_are_no_zeros(zeros):
+    """A leaky ReLU has the mean ``(lambda - sqrt(2 - lambda^2)) phi(0)``: tiny, but not zero, beside lambda = 1."""
+    lam = f"1.{'0' * zeros}1"
+    s = solve("lselu", 0, lam=lam)
+    with mpmath.workdps(2 * zeros + 60):
+        exact = (mpmath.mpf(lam) - mpmath.sqrt(2 - mpmath.mpf(lam) ** 2)) * mpmath.npdf(0)
+        assert s.mean == float(exact) != 0
+    assert (s.params["alpha"], s.gamma, s.self_normalizing) == (0, 1, False)
+    assert solve("lselu", 0, lambda_min=lam).multiplier == 0
+
+
+def test_a_slope_that_all_but_vanishes():
+    """lSELU with zero mean at SELU's epsilon, cut to 60 digits."""
+    epsilon = dict(solve("selu", digits=60).decimals)["epsilon"]
+    s = solve("lselu", epsilon, zero_mean=True)
+    assert s.params["beta"] == 1.7308521215299584e-61
+    assert s.monotone
+    f = s.function()
+    for x in (-1e3, -1e30):
+        assert f(x) == s.at(x) == -1.7580993408473766
+    flat = {**s.to_dict(), "params": {**s.params, "beta": 0.0}}
+    s = Solution.from_dict(flat)
+    assert s.function()(-np.inf) == s.at(-math.inf) == -1.7580993408473766
+
+
+@pytest.mark.parametrize("digits", [10, 17, 30, 60])
+def test_where_monotone_ends_is_decided(digits):
+    """Beta is 0 at ``epsilon = 1 / (2 d2 / gap - 2)``: f is monotone just below and not just above."""
+    with mpmath.workdps(digits + 60):
+        _, d2, gap, _, _ = closed_forms()
+        crossing = 1 / (2 * d2 / gap - 2)
+        assert solve("lselu", cut(crossing, digits)).monotone
+        assert not solve("lselu", cut(crossing, digits, upward=True)).monotone
+
+
+@pytest.mark.parametrize("digits", [7, 12, 21, 30, 60])
+def test_feasible_end_beside_lambdas_limit(digits):
+    with mpmath.workdps(200):
+        lam = cut(mpmath.sqrt(2), digits)
+        _, _, _, decrease, _ = closed_forms()
+        top = solve("lselu", 0, lam=lam).feasible_epsilon[1]
+        assert top == float((2 - mpmath.mpf(lam) ** 2) / decrease)
+        with pytest.raises(NoSolution):
+            solve("lselu", 0, lam=cut(mpmath.sqrt(2), digits, upward=True))
+
+
+@pytest.mark.parametrize("digits", [5, 12, 20, 38, 45, 80])
+def test_solutions_beside_the_ends_of_the_range(digits):
+    """An epsilon of any number of digits is on its side of the end: solved as typed below, none or the end above."""
+    with mpmath.workdps(300):
+        d1, d2, gap, decrease, ends = closed_forms()
+        epsilon = cut(ends["dselu"], digits)
+        lam = mpmath.sqrt(2 + 2 * mpmath.mpf(epsilon) * (1 - d2 / gap))
+        s = solve("dselu", epsilon)
+        assert dict(s.params) == {
+            "lambda": float(lam),
+            "alpha": float(mpmath.sqrt(mpmath.mpf(epsilon) / gap) / lam),
+        }
+        with pytest.raises(NoSolution):
+            solve("dselu", cut(ends["dselu"], digits, upward=True))
+
+        epsilon = cut(ends["lselu"], digits)
+        a = mpmath.sqrt(mpmath.mpf(epsilon) / gap)
+        root = mpmath.sqrt(1 - mpmath.mpf(epsilon) * decrease)
+        s = solve("lselu", epsilon)
+        assert dict(s.params) == {"lambda": 1, "alpha": float(a), "beta": float(root - 2 * a * d1)}
+        assert s.multiplier == float(a * (mpmath.npdf(0) - d1) / root)
+        assert Note.EPSILON_AT_END not in s.notes
+        above = cut(ends["lselu"], digits, upward=True)
+        if float(above) == float(ends["lselu"]):
+            assert Note.EPSILON_AT_END in solve("lselu", above).notes
+        else:
+            with pytest.raises(NoSolution):
+                solve("lselu", above)
+
+        epsilon = cut(ends["zero_mean"], digits)
+        s = solve("lselu", epsilon, zero_mean=True)
+        assert s.mean == 0
+        assert Note.EPSILON_AT_END not in s.notes
+        assert s.params["lambda"] > 0
+
+
+def test_numbers_beyond_a_double_are_refused():
+    with mpmath.workdps(800):
+        epsilon = cut(closed_forms()[-1]["dselu"], 700)
+    with pytest.raises(CannotCompute, match="too large for a double"):
+        solve("dselu", epsilon)
+
+
+def test_a_negative_alpha_is_not_chosen():
+    """Not even where its gamma or its mean is the smaller."""
+    from snn_cli.activations import get
+    from snn_cli.arithmetic.multiprecision import Multiprecision
+    from snn_cli.solver import _choose
+
+    ar = Multiprecision(100)
+
+    def selu(lam, alpha):
+        return {"lambda": ar.number(lam), "alpha": ar.number(alpha)}
+
+    assert _choose(ar, get("selu"), [selu(1, Fraction(-1, 10)), selu(1, 1), selu(1, 2)]) == 1
+    assert _choose(ar, get("selu"), [selu(-1, Fraction(1, 10)), selu(1, 2), selu(1, 1)]) == 2
+    assert _choose(ar, get("selu"), [selu(1, -1), selu(1, 1)]) == 1

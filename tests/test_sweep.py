@@ -1,5 +1,7 @@
 """Lists and ranges."""
 
+# ruff: noqa: RUF001 - digits of other scripts
+
 from __future__ import annotations
 
 import itertools
@@ -57,6 +59,32 @@ def test_integers(text):
     with pytest.raises(InputError):
         numbers(text, "--depth", integer=True)
     assert numbers("1e3,20.0", "--depth", integer=True) == [1000, 20]
+
+
+@pytest.mark.parametrize("text", ["１", "٣", "1_000", "0:1_0:3", "0:1:１0"])
+def test_only_plain_digits_are_numbers(text):
+    for integer in (False, True):
+        with pytest.raises(InputError):
+            numbers(text, "--depth", integer=integer)
+
+
+@pytest.mark.parametrize("integer", [False, True])
+@pytest.mark.parametrize(
+    "text",
+    ["", "1:2", "2:1:5", "1:2:0", "1:2:1", "1:2:-3", "1:2:x", "1:2:1e9", "0:1:5:log"],
+)
+def test_hints_are_ranges_that_can_be_typed(text, integer):
+    with pytest.raises(InputError) as caught:
+        numbers(text, "--depth", integer=integer)
+    option, value = caught.value.hint.split(" ")
+    assert option == "--depth"
+    assert len(numbers(value, option, integer=integer)) > 1
+
+
+def test_the_least_count_is_the_same_in_every_message():
+    for text in ("0:1:0", "0:1:1"):
+        with pytest.raises(InputError, match=f"from 2 to {MAX_POINTS}"):
+            numbers(text, "--epsilon")
 
 
 def test_many_points_are_refused_before_they_are_made():

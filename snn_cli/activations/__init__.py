@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from snn_cli.errors import InputError
 
 if TYPE_CHECKING:
-    from snn_cli.activations.family import Family
+    from snn_cli.activations.family import Baseline, Family
 
 SOLVABLE = {
     "selu": "snn_cli.activations.selu",
@@ -18,8 +18,17 @@ SOLVABLE = {
 }
 """Name -> module that defines ``FAMILY``; loaded when asked for."""
 
-BASELINES = ("relu", "leaky_relu", "tanh", "erf", "gelu", "silu", "elu", "linear")
-"""Activations that other commands compare with; they have no parameters to solve for."""
+BASELINES = {
+    "relu": "snn_cli.activations.relu",
+    "leaky_relu": "snn_cli.activations.leaky_relu",
+    "tanh": "snn_cli.activations.tanh",
+    "erf": "snn_cli.activations.erf",
+    "gelu": "snn_cli.activations.gelu",
+    "silu": "snn_cli.activations.silu",
+    "elu": "snn_cli.activations.elu",
+    "linear": "snn_cli.activations.linear",
+}
+"""Activations to compare with, as torch has them by default; they have no parameters to solve for."""
 
 
 def get(name: str) -> Family:
@@ -43,4 +52,23 @@ def get(name: str) -> Family:
     raise InputError(
         f"no activation is called {name!r}; the families that can be solved are {names}",
         f"--act {nearest[0] if nearest else 'lselu'}",
+    )
+
+
+def find(name: str) -> Family | Baseline:
+    """The activation of that name, with or without free parameters.
+
+    Raises InputError, with the nearest name, for one that is not in the registry.
+    """
+    if name in SOLVABLE:
+        return get(name)
+    if name in BASELINES:
+        baseline: Baseline = import_module(BASELINES[name]).BASELINE
+        return baseline
+    from difflib import get_close_matches
+
+    known = (*SOLVABLE, *BASELINES)
+    nearest = get_close_matches(name.lower(), known, n=1, cutoff=0.5)
+    raise InputError(
+        f"no activation is called {name!r}; there are {', '.join(known)}", f"--act {nearest[0] if nearest else 'lselu'}"
     )

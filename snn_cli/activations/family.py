@@ -45,7 +45,7 @@ class Family(NamedTuple):
     least_slope(ar, params)
         Infimum of ``f'``; negative where f is not monotone.
     function(np, x, params), derivative(np, x, params)
-        On numpy arrays, without overflow; the derivative at 0 is the right-hand one.
+        On numpy arrays, without overflow; zeros keep their sign, and the derivative at 0 is the right-hand one.
     """
 
     name: str
@@ -64,6 +64,27 @@ class Family(NamedTuple):
     def takes_epsilon(self) -> bool:
         """False for a family without a free parameter, whose epsilon is its own."""
         return all("chi" in conditions for conditions in self.closures.values())
+
+
+class Baseline(NamedTuple):
+    """An activation without free parameters, to compare with. A new one is one file and one line in the registry.
+
+    name, parameters
+        As in records; there are no parameters.
+    formula
+        For people.
+    shape
+        As for a family, where the activation is made of half-line terms; None where only quadrature is left.
+    function, derivative
+        On numpy arrays, without overflow; the derivative at 0 is the right-hand one. They change on a scale of 1.
+    """
+
+    name: str
+    formula: str
+    shape: Callable[[Arithmetic, Values], Piecewise] | None
+    function: Callable[[Any, Any, Mapping[str, float]], Any]
+    derivative: Callable[[Any, Any, Mapping[str, float]], Any]
+    parameters: tuple[str, ...] = ()
 
 
 def exponential_linear(

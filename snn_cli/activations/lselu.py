@@ -31,8 +31,10 @@ def least_slope(ar: Arithmetic, p: Values) -> Value:
 
 
 def function(np: Any, x: Any, p: Mapping[str, float]) -> Any:
-    left = p["alpha"] * np.expm1(np.minimum(x, 0)) + p["beta"] * x
-    return p["lambda"] * np.where(x > 0, x, left)
+    left = p["alpha"] * np.expm1(np.minimum(x, 0))
+    if p["beta"]:  # at -inf a line of slope 0 is 0
+        left = left + p["beta"] * x
+    return p["lambda"] * np.where(x < 0, left, x)
 
 
 def derivative(np: Any, x: Any, p: Mapping[str, float]) -> Any:
@@ -53,6 +55,7 @@ def _decrease(ar: Arithmetic) -> Value:
 
 
 def candidates(ar: SolvingArithmetic, closure: str, epsilon: Value, lam: Value) -> list[Values]:
+    """Two for each sign of A; with zero mean those with lambda < 0 too, which are ``f(x) -> -f(x)`` of the others."""
     d1, _, gap = _constants(ar)
     square = 2 - epsilon * _decrease(ar)
     found = []
@@ -66,9 +69,7 @@ def candidates(ar: SolvingArithmetic, closure: str, epsilon: Value, lam: Value) 
         else:
             root = ar.sqrt(square - lam * lam)
             points = [(lam, centre + root), (lam, centre - root)]
-        found += [
-            {"lambda": x, "alpha": amplitude / x, "beta": y / x} for x, y in points if closure != "zero_mean" or x > 0
-        ]
+        found += [{"lambda": x, "alpha": amplitude / x, "beta": y / x} for x, y in points]
     return found
 
 

@@ -23,7 +23,7 @@ def least_slope(ar: Arithmetic, p: Values) -> Value:
 
 
 def function(np: Any, x: Any, p: Mapping[str, float]) -> Any:
-    return p["lambda"] * np.where(x > 0, x, p["alpha"] * np.expm1(np.minimum(x, 0)))
+    return p["lambda"] * np.where(x < 0, p["alpha"] * np.expm1(np.minimum(x, 0)), x)
 
 
 def derivative(np: Any, x: Any, p: Mapping[str, float]) -> Any:

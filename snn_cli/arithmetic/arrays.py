@@ -9,7 +9,7 @@ large rate Stein's recursion for ``M_n`` cancels: those moments are the minimal 
 from __future__ import annotations
 
 from functools import cache
-from math import comb, factorial, gamma, pi, sqrt
+from math import ceil, comb, factorial, gamma, pi, sqrt
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,8 +35,15 @@ FRACTION_FROM = 1.0
 """``s`` from which ``M_n(s)``, n > 0, comes from the continued fraction; below it the recursion is good to 5e-15 for
 n up to 4, and to 2e-14 up to 8."""
 
+HIGHEST_POWER = 8
+"""Of z, among the moments in use: those of one rate come from one pass through the fraction."""
+
+AT_ONCE = 4096
+"""Rates up to which the powers of the series are laid out side by side, 57 doubles each."""
+
 FRACTION_LEVELS = 320
-"""Levels of the fraction: the share of a wrong start that is left falls as ``e^(-2 s sqrt(levels))``, here 3e-16."""
+"""Levels of the fraction at ``s = 1``, fewer with the square of s: what is left of a wrong start falls as
+``e^(-2 s sqrt(levels))``, here 3e-16."""
 
 ROUNDING = 2.0**-48
 """Relative size, 16 units of rounding, below which a sum of coefficients counts as zero."""
@@ -80,14 +87,25 @@ class Arrays:
         below, Stein's recursion ``M_(m+1) = s M_m + m M_(m-1) - [m = 0] phi(0)``. Left of -8 the exponential magnifies
         the rounding of ``s^2``. Held by test_arithmetics.py::test_half_line_moments.
         """
-        s = np.asarray(s, dtype=np.float64)
-        first = self.tail(s)
-        if n == 0:
-            return first
-        with np.errstate(**_QUIET):
-            return np.where(s >= FRACTION_FROM, _by_fraction(n, s, first), _by_recursion(n, s, first))
+        return self._half_line_moments(n, np.asarray(s, dtype=np.float64))[n]
 
-    def half_line_sum(self, terms: Mapping[tuple[int, int], Value], rate: Value) -> Value:
+    def _half_line_moments(self, highest: int, s: NDArray[np.float64]) -> list[Value]:
+        first = self.tail(s)
+        if not highest:
+            return [first]
+        with np.errstate(**_QUIET):
+            large = s >= FRACTION_FROM
+            if large.all():
+                return _by_fraction(highest, s, first)
+            recursion = _by_recursion(highest, s, first)
+            if not large.any():
+                return recursion
+            pairs = zip(_by_fraction(highest, s, first), recursion, strict=True)
+            return [np.where(large, a, b) for a, b in pairs]
+
+    def half_line_sum(
+        self, terms: Mapping[tuple[int, int], Value], rate: Value, known: dict[int, list[Value]] | None = None
+    ) -> Value:
         """``sum c E[z^n e^(k rate z); z < 0]`` over ``{(n, k): c}``; coefficients and rate broadcast.
 
         Where ``|k rate|`` is at most 1.5 for the largest k, the exponentials are rewritten as powers of
@@ -95,8 +113,16 @@ class Arrays:
         arithmetic wherever the function vanishes to that order: coefficients in the ratio 1 : -2 : 1 stand for
         ``g^2`` alone. A sum within 16 units of rounding of its own terms is therefore taken as zero, a relative
         change of the coefficients by as much. What is left is a power series in the rate; elsewhere the direct sum.
-        Held by test_arithmetics.py against 120 digits.
+        ``known`` keeps the moments of this rate from one call to the next. Held by test_arithmetics.py against 120
+        digits.
         """
+        known = {} if known is None else known
+
+        def moment(n: int, k: int) -> Value:
+            if len(known.get(k, ())) <= n:
+                known[k] = self._half_line_moments(max(n, HIGHEST_POWER if n else 0), k * rate)
+            return known[k][n]
+
         with np.errstate(**_QUIET):
             rate = np.asarray(rate, dtype=np.float64)
             exponents = {k for _, k in terms}
@@ -109,7 +135,7 @@ class Arrays:
                 if small.all():
                     total = total + _by_series(n, column, rate)
                     continue
-                direct = sum((c * self.half_line_moment(n, k * rate) for k, c in column.items()), np.float64(0))
+                direct = sum((c * moment(n, k) for k, c in column.items()), np.float64(0))
                 if small.any():
                     bounded = np.where(small, rate, 0)  # the series is not to overflow where it is not used
                     direct = np.where(small, _by_series(n, column, bounded), direct)
@@ -117,24 +143,27 @@ class Arrays:
             return total
 
 
-def _by_fraction(n: int, s: NDArray[np.float64], first: NDArray[np.float64]) -> NDArray[np.float64]:
+def _by_fraction(highest: int, s: NDArray[np.float64], first: NDArray[np.float64]) -> list[NDArray[np.float64]]:
     s = np.maximum(s, FRACTION_FROM)
-    level = n + FRACTION_LEVELS
+    level = highest + max(8, ceil(FRACTION_LEVELS / float(s.min()) ** 2))
     ratio = (np.sqrt(s * s + 4 * level) - s) / 2
-    moment = first
+    ratios = []
     for m in range(level - 1, 0, -1):
         ratio = m / (s + ratio)
-        if m <= n:
-            moment = -moment * ratio
-    return moment
+        if m <= highest:
+            ratios.append(ratio)
+    found = [first]
+    for each in reversed(ratios):
+        found.append(-found[-1] * each)
+    return found
 
 
-def _by_recursion(n: int, s: NDArray[np.float64], first: NDArray[np.float64]) -> NDArray[np.float64]:
+def _by_recursion(highest: int, s: NDArray[np.float64], first: NDArray[np.float64]) -> list[NDArray[np.float64]]:
     s = np.minimum(s, FRACTION_FROM)
-    before, moment = first, s * first - 1 / sqrt(2 * pi)
-    for m in range(1, n):
-        before, moment = moment, s * moment + m * before
-    return moment
+    found = [first, s * first - 1 / sqrt(2 * pi)]
+    for m in range(1, highest):
+        found.append(s * found[m] + m * found[m - 1])
+    return found
 
 
 def _by_series(n: int, column: Mapping[int, NDArray[np.float64]], rate: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -146,11 +175,22 @@ def _by_series(n: int, column: Mapping[int, NDArray[np.float64]], rate: NDArray[
         d = np.where(np.abs(d) <= ROUNDING * sum(np.abs(p) for p in parts), 0.0, d)
         if d.any():
             differences[j] = d
-    total = np.zeros(np.broadcast_shapes(rate.shape, *(c.shape for c in column.values())))
+    shape = np.broadcast_shapes(rate.shape, *(c.shape for c in column.values()))
+    total = np.zeros(shape)
+    if rate.size <= AT_ONCE:
+        powers = rate[..., None] ** np.arange(SERIES_ORDER + 1)
+        for j, d in differences.items():
+            total = total + d * (powers @ _weights(n, j))
+        return total
     for m in range(SERIES_ORDER, -1, -1):
         weight = sum((d * _weight(n, j, m) for j, d in differences.items() if j <= m), np.float64(0))
         total = total * rate + weight
     return total
+
+
+@cache
+def _weights(n: int, j: int) -> NDArray[np.float64]:
+    return np.array([_weight(n, j, m) if m >= j else 0.0 for m in range(SERIES_ORDER + 1)])
 
 
 @cache

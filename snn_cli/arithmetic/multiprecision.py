@@ -102,7 +102,8 @@ class Multiprecision:
         dual = DualArithmetic(self, 1)
         try:
             context.prec = min(full, self.guard + accuracy)
-            t = start(self) if known is None else known
+            # a root of another context would go on rounding at that context's precision
+            t = start(self) if known is None else context.mpf(known)
             for _ in range(NEWTON_STEPS):
                 value = residual(dual, dual.variable(t, 0), *(dual.constant(a) for a in args))
                 step = value.value / value.gradient[0]

@@ -12,6 +12,8 @@ from snn_cli.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from click.shell_completion import CompletionItem
+
 F = TypeVar("F", bound="Callable[..., Any]")
 
 
@@ -30,13 +32,20 @@ def output_options(function: F) -> F:
 def output_format(as_json: bool, as_csv: bool) -> str:
     """``json``, ``csv`` or ``table``. Raises InputError for both."""
     if as_json and as_csv:
-        raise InputError("--json and --csv contradict each other", "give only one of them")
+        raise InputError("--json and --csv contradict each other", "leave out --csv")
     return "json" if as_json else "csv" if as_csv else "table"
 
 
 def _complete_act(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
     done, comma, last = incomplete.rpartition(",")
     return [f"{done}{comma}{name}" for name in SOLVABLE if name.startswith(last)]
+
+
+def complete_file(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The shell completes names of files itself."""
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(incomplete, type="file")]
 
 
 def act_option(function: F) -> F:

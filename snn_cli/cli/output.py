@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import IO
+from contextlib import contextmanager, suppress
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ATOMIC = 4096
+"""Bytes that a pipe takes whole or not at all; what is longer may be cut where an interrupt arrives."""
+
+_CLEAR_LINE = "\r\x1b[K"
 
 
 class Output:
@@ -13,7 +22,8 @@ class Output:
     def __init__(self, stdout: IO[str] | None = None, stderr: IO[str] | None = None) -> None:
         self.stdout = stdout or sys.stdout
         self.stderr = stderr or sys.stderr
-        self.terminal = _is_terminal(self.stdout)
+        self.terminal = is_terminal(self.stdout)
+        self._counting = False
 
     @property
     def width(self) -> int | None:
@@ -35,30 +45,83 @@ class Output:
 
     def write(self, text: str) -> None:
         """One record or report, whole: a line that was begun is finished even when the run is interrupted."""
-        self.stdout.write(text if text.endswith("\n") else text + "\n")
+        text = text if text.endswith("\n") else text + "\n"
+        if len(text) <= ATOMIC:
+            self._write(text)
+        else:
+            with _interrupts_held():
+                self._write(text)
+
+    def _write(self, text: str) -> None:
+        self.stdout.write(text)
         self.stdout.flush()
 
     def message(self, text: str) -> None:
-        print(text, file=self.stderr, flush=True)
+        """A line to standard error, on a line of its own."""
+        tell(self.stderr, f"{_CLEAR_LINE}{text}" if self._counting else text)
+        self._counting = False
+
+    def count(self, text: str) -> None:
+        """What is to stand on the last line of a terminal until the next message; nothing for an empty text."""
+        tell(self.stderr, f"{_CLEAR_LINE}{text}", end="")
+        self._counting = bool(text)
 
 
 class Progress:
     """A counter on standard error while a sweep runs, on a terminal only."""
 
     def __init__(self, output: Output, total: int, quiet: bool) -> None:
-        self._stream = output.stderr
+        self._output = output
         self._total = total
-        self._shown = not quiet and total > 1 and _is_terminal(output.stderr) and not output.terminal
+        self._shown = not quiet and total > 1 and is_terminal(output.stderr) and not output.terminal
 
     def __call__(self, done: int) -> None:
         if self._shown:
-            end = "\r\x1b[K" if done == self._total else ""
-            self._stream.write(f"\r{done}/{self._total}{end}")
-            self._stream.flush()
+            self._output.count("" if done == self._total else f"{done}/{self._total}")
 
 
-def _is_terminal(stream: IO[str]) -> bool:
+def is_terminal(stream: IO[str]) -> bool:
     try:
         return stream.isatty()
     except (ValueError, AttributeError):
         return False
+
+
+def tell(stream: IO[str], text: str, end: str = "\n") -> None:
+    """Say something on standard error. Where that is full or closed nobody hears it, and all else goes on."""
+    try:
+        print(text, file=stream, end=end, flush=True)
+    except (OSError, ValueError):
+        drop(stream)
+
+
+def drop(stream: IO[str]) -> None:
+    """Point a stream away, so that the interpreter's last flush cannot fail again."""
+    with suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def open_streams() -> None:
+    """Put something where Python has None because a standard stream is closed.
+
+    Results then fail to be written, as on a full disk; messages go nowhere.
+    """
+    if sys.stdout is None:
+        sys.stdout = open(os.open(os.devnull, os.O_RDONLY), "w")  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Ctrl-C arrives when the block is left: an interrupted write would leave the line half written."""
+    import signal
+
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -9,15 +9,19 @@ import click
 
 from snn_cli import activations
 from snn_cli.cli.main import CANNOT_COMPUTE
-from snn_cli.cli.options import act_option, closure_options, output_format, output_options
+from snn_cli.cli.options import act_option, closure_options, complete_file, output_format, output_options
 from snn_cli.cli.output import Output, Progress
-from snn_cli.cli.sweep import MAX_POINTS, numbers
+from snn_cli.cli.sweep import MAX_POINTS, example, numbers
 from snn_cli.errors import InputError, SnnError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from snn_cli.records import Solution
 
 SWEPT = ("act", "epsilon", "depth", "fanin", "lam", "lambda_min")
+FIXED = ("zero_mean", "digits", "certify")
+INTEGERS = ("depth", "fanin")
 
 
 @click.command("solve", context_settings={"help_option_names": ["-h", "--help"]})
@@ -31,20 +35,23 @@ SWEPT = ("act", "epsilon", "depth", "fanin", "lam", "lambda_min")
 @click.option(
     "--explain",
     metavar="[latex]",
+    shell_complete=lambda _ctx, _param, incomplete: [word for word in ("latex",) if word.startswith(incomplete)],
     is_flag=False,
     flag_value="text",
     help="Print the program with its numbers, and how to check them; --explain=latex for LaTeX.",
 )
-@click.option("--plot", metavar="FILE", help="Write a figure: .png, .svg or .pdf (extra: plot).")
+@click.option(
+    "--plot", metavar="FILE", shell_complete=complete_file, help="Write a figure: .png, .svg or .pdf (extra: plot)."
+)
 @click.option("--force", is_flag=True, help="Let --plot overwrite a file.")
 @output_options
 @click.pass_context
 def command(ctx: click.Context, /, **given: Any) -> int:
     """Solve the parameters of a self-normalizing activation.
 
-    Minimises gamma subject to E[f^2] = 1, E[f'^2] = 1 + epsilon and lambda >= 1. Every printed digit is
-    that of the exact solution. A number that can be swept takes a list, 0.01,0.03, or a range,
-    START:STOP:COUNT or START:STOP:COUNT:log.
+    Minimises gamma subject to E[f^2] = 1, E[f'^2] = 1 + epsilon and lambda >= 1. Every printed digit of a
+    parameter or moment is that of the exact solution. A number that can be swept takes a list, 0.01,0.03,
+    or a range, START:STOP:COUNT or START:STOP:COUNT:log.
 
     \b
     Examples:
@@ -55,25 +62,26 @@ def command(ctx: click.Context, /, **given: Any) -> int:
     output = Output()
     form = output_format(given["as_json"], given["as_csv"])
     explain = _explain_style(given["explain"], form)
-    points = _points({name: given[name] for name in ctx.params if name in SWEPT})
-    fixed = {"zero_mean": given["zero_mean"], "digits": given["digits"], "certify": given["certify"]}
-    if explain == "latex" and len(points) > 1:
-        raise InputError("--explain=latex makes one document of one solution", "one value for each option")
+    fixed = {name: given[name] for name in FIXED}
+    requests = [point | fixed for point in _points({name: given[name] for name in ctx.params if name in SWEPT})]
+    _check(requests)
+    if explain == "latex":
+        _check_document(requests)
     figure = _figure(given["plot"], given["force"])
     if given["certify"]:
         from snn_cli.certify import require
 
         require()
 
-    report = _report(output, form, explain, points, given)
-    progress = Progress(output, len(points), given["quiet"])
+    report = _report(output, form, explain, requests)
+    progress = Progress(output, len(requests), given["quiet"])
     solved: list[Solution] = []
     failed = False
-    for done, point in enumerate(points, 1):
+    for done, request in enumerate(requests, 1):
         try:
-            solution = _timed(output, {**point, **fixed}, given["verbose"])
+            solution = _timed(output, request, given["verbose"])
         except SnnError as error:
-            if len(points) == 1 or error.exit_code != CANNOT_COMPUTE:
+            if len(requests) == 1 or error.exit_code != CANNOT_COMPUTE:
                 raise
             output.message(f"error: {error}")
             failed = True
@@ -116,15 +124,38 @@ def _points(given: dict[str, Any]) -> list[dict[str, Any]]:
                 activations.get(each)
             axes[name] = names
         elif value is not None:
-            option = {"lam": "--lambda"}.get(name, f"--{name.replace('_', '-')}")
             words = ("auto",) if name == "epsilon" else ()
-            axes[name] = numbers(value, option, integer=name in ("depth", "fanin"), words=words)
+            axes[name] = numbers(value, _option(name), integer=name in INTEGERS, words=words)
     total = 1
     for values in axes.values():
         total *= len(values)
     if total > MAX_POINTS:
-        raise InputError(f"the sweep has {total} combinations; at most {MAX_POINTS} are computed", "fewer values")
+        largest = max(axes, key=lambda name: len(axes[name]))
+        raise InputError(
+            f"the sweep has {total} combinations; at most {MAX_POINTS} are computed",
+            example(_option(largest), integer=largest in INTEGERS),
+        )
     return [dict(zip(axes, combination, strict=True)) for combination in product(*axes.values())]
+
+
+def _option(name: str) -> str:
+    return {"lam": "--lambda"}.get(name, f"--{name.replace('_', '-')}")
+
+
+def _check(requests: list[dict[str, Any]]) -> None:
+    """Every request on its own; raises InputError before anything is solved or printed."""
+    from snn_cli.solver import check
+
+    for request in requests:
+        check(**request)
+
+
+def _check_document(requests: list[dict[str, Any]]) -> None:
+    if len(requests) > 1:
+        raise InputError("--explain=latex makes one document of one solution", "--explain")
+    for name in ("digits", "certify"):
+        if requests[0][name]:
+            raise InputError(f"--explain=latex has no place for what --{name} gives", "--explain")
 
 
 def _explain_style(style: str | None, form: str) -> str | None:
@@ -137,31 +168,57 @@ def _explain_style(style: str | None, form: str) -> str | None:
     return style
 
 
-def _report(output: Output, form: str, explain: str | None, points: list[dict[str, Any]], given: dict[str, Any]) -> Any:
+def _report(
+    output: Output, form: str, explain: str | None, requests: list[dict[str, Any]]
+) -> Callable[[Solution], None]:
     """What to do with each record as it comes."""
-    if explain is not None:
-        from snn_cli.explanation import explain as explanation
-
-        return lambda solution: output.write(explanation(solution, style=explain))
+    first = requests[0]
     if form == "json":
         from snn_cli.reports.json import line
 
         return lambda solution: output.write(line(solution))
-    parameters = list(dict.fromkeys(p for point in points for p in activations.get(point["act"]).parameters))
+    parameters = list(dict.fromkeys(p for each in requests for p in activations.get(each["act"]).parameters))
     if form == "csv":
         from snn_cli.reports.csv import SolutionRows
 
-        rows = SolutionRows(parameters, decimals=given["digits"] is not None, enclosure=given["certify"])
+        rows = SolutionRows(parameters, decimals=first["digits"] is not None, enclosure=first["certify"])
         return lambda solution: output.write(rows(solution))
+    if explain is not None:
+        return _pages(output, lambda solution: _explanation(output, solution, explain))
     from snn_cli.reports import table
 
-    if len(points) == 1:
-        return lambda solution: output.write(
-            table.solution(solution, width=output.width, color=output.color, braille=output.unicode)
-        )
-    sizes = [field for name, field in (("depth", "depth"), ("fanin", "fan_in")) if name in points[0]]
-    listing = table.Listing(parameters, given=sizes, shorten=output.terminal, color=output.color)
+    if len(requests) == 1 or first["digits"] is not None or first["certify"]:
+        style = {"shorten": output.terminal, "color": output.color, "braille": output.unicode}
+        return _pages(output, lambda solution: table.solution(solution, width=output.width, **style))
+    sizes = {
+        field: max(len(str(each[name])) for each in requests)
+        for name, field in (("depth", "depth"), ("fanin", "fan_in"))
+        if name in first
+    }
+    listing = table.Listing(parameters, sizes=sizes, width=output.width, color=output.color)
     return lambda solution: output.write(listing(solution))
+
+
+def _pages(output: Output, page: Callable[[Solution], str]) -> Callable[[Solution], None]:
+    """Reports of several lines, with an empty line between one and the next."""
+    between = ""
+
+    def report(solution: Solution) -> None:
+        nonlocal between
+        output.write(between + page(solution))
+        between = "\n"
+
+    return report
+
+
+def _explanation(output: Output, solution: Solution, style: str) -> str:
+    from snn_cli.explanation import WIDTH, explain
+    from snn_cli.reports.table import decimals_and_proof
+
+    width = output.width
+    text = explain(solution, style, width=min(WIDTH, width or WIDTH))
+    blocks = ["\n".join(lines) + "\n" for lines in decimals_and_proof(solution, width=width)]
+    return "\n".join([text, *blocks])
 
 
 def _figure(path: str | None, force: bool) -> Any:

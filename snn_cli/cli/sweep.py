@@ -29,7 +29,7 @@ def numbers(text: str, option: str, *, integer: bool = False, words: Sequence[st
     for item in text.split(","):
         item = item.strip()
         if not item:
-            raise InputError(f"{option} has an empty value in {text!r}", f"{option} {_example(integer)}")
+            raise InputError(f"{option} has an empty value in {text!r}", example(option, integer))
         if item in words:
             values.append(item)
         elif ":" in item:
@@ -37,7 +37,7 @@ def numbers(text: str, option: str, *, integer: bool = False, words: Sequence[st
         else:
             values.append(positive_integer(item, option) if integer else rational(item, option))
         if len(values) > MAX_POINTS:
-            raise _too_many(option)
+            raise _too_many(option, integer)
     return values
 
 
@@ -47,23 +47,33 @@ def _range(item: str, option: str, integer: bool) -> list[Fraction | int | str]:
     if len(parts) != 3 and not log:
         raise InputError(
             f"{option} has {item!r}; a range is START:STOP:COUNT or START:STOP:COUNT:log",
-            f"{option} {_example(integer)}",
+            example(option, integer),
         )
     start, stop = rational(parts[0], option), rational(parts[1], option)
-    count = positive_integer(parts[2], f"the count of {option}")
-    if count > MAX_POINTS:
-        raise _too_many(option)
-    if start >= stop or count < 2:
-        raise InputError(
-            f"{option} has {item!r}; START must be below STOP and COUNT at least 2", f"{option} {_example(integer)}"
-        )
+    count = _count(parts[2], item, option, integer)
+    if start >= stop:
+        raise InputError(f"{option} has {item!r}; START must be below STOP", example(option, integer))
     if log and start <= 0:
-        raise InputError(f"{option} has {item!r}; a logarithmic range starts above 0", f"{option} {_example(integer)}")
+        raise InputError(f"{option} has {item!r}; a logarithmic range starts above 0", example(option, integer))
     inner = _geometric(start, stop, count) if log else _even(start, stop, count)
     if not integer:
         return [start, *(Fraction(repr(nearest_double(x))) for x in inner), stop]
     whole = [start, *inner, stop]
     return list(dict.fromkeys(positive_integer(str(round(x)), option) for x in whole))
+
+
+def _count(text: str, item: str, option: str, integer: bool) -> int:
+    try:
+        count = positive_integer(text, option)
+    except InputError:
+        count = 0
+    if count < 2:
+        raise InputError(
+            f"{option} has {item!r}; COUNT must be a whole number from 2 to {MAX_POINTS}", example(option, integer)
+        )
+    if count > MAX_POINTS:
+        raise _too_many(option, integer)
+    return count
 
 
 def _even(start: Fraction, stop: Fraction, count: int) -> list[Fraction]:
@@ -79,9 +89,10 @@ def _geometric(start: Fraction, stop: Fraction, count: int) -> list[Fraction]:
     return [Fraction(context.exp(context.add(low, context.multiply(step, Decimal(i))))) for i in range(1, count - 1)]
 
 
-def _example(integer: bool) -> str:
-    return "10:1000:20" if integer else "0.001:0.1:40:log"
+def example(option: str, integer: bool = False) -> str:
+    """A range that can be typed as it stands."""
+    return f"{option} {'10:1000:20' if integer else '0.001:0.1:40:log'}"
 
 
-def _too_many(option: str) -> InputError:
-    return InputError(f"{option} asks for more than {MAX_POINTS} values", f"{option} with a smaller COUNT")
+def _too_many(option: str, integer: bool) -> InputError:
+    return InputError(f"{option} asks for more than {MAX_POINTS} values", example(option, integer))

@@ -46,14 +46,14 @@ class SolutionRows:
         cells["feasible_lo"], cells["feasible_hi"] = solution.feasible_epsilon
         cells["feasible_lo_open"], cells["feasible_hi_open"] = solution.feasible_open
         cells["notes"] = " ".join(note.value for note in solution.notes)
-        names = (*self._parameters, *moments)
+        names = (*self._parameters, *moments, "epsilon")
         if self._decimals:
             cells["digits"] = solution.digits
             decimals = dict(solution.decimals or ())
             cells.update((f"decimal_{name}", decimals.get(name)) for name in names)
         if self._enclosure:
             enclosure = dict(solution.enclosure or ())
-            for name in names:
+            for name in (*names, "multiplier"):
                 lo, hi = enclosure.get(name, (None, None))
                 cells[f"{name}_lo"], cells[f"{name}_hi"] = lo, hi
         return cells

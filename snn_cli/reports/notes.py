@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal
 from typing import TYPE_CHECKING
 
 from snn_cli.records import Note
@@ -13,14 +13,24 @@ if TYPE_CHECKING:
     from snn_cli.records import Solution
 
 
-def sentence(note: Note, solution: Solution) -> str:
-    """What a note means for this solution."""
+_EXACT = Context(prec=150, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[])
+"""Digits for ``1 + epsilon`` with any epsilon that is not zero, and for its power to any depth."""
+
+
+def sentence(note: Note, solution: Solution, shorten: bool = False) -> str:
+    """What a note means for this solution.
+
+    shorten
+        Four digits of the multiplier, for a terminal. A bound is never shortened: that would be another bound.
+    """
+    multiplier = solution.multiplier
+    rate = "" if multiplier is None else f"{multiplier:.4g}" if shorten else repr(multiplier)
     return _SENTENCES[note].format(
-        lam=f"{solution.params['lambda']:g}",
-        multiplier="without bound" if solution.multiplier is None else f"by {solution.multiplier:.4g} per unit",
+        lam=repr(solution.params["lambda"]).removesuffix(".0"),
+        multiplier="without bound" if multiplier is None else f"by {rate} per unit",
         epsilon=repr(solution.epsilon),
         fan_in=solution.fan_in,
-        gamma=f"{solution.gamma:.6g}",
+        gamma=repr(solution.gamma),
     )
 
 
@@ -37,24 +47,34 @@ _SENTENCES = {
 }
 
 
-def strength(solution: Solution) -> str:
+def strength(solution: Solution, shorten: bool = False) -> str:
     """What gamma means, in a sentence."""
-    if not 0 < solution.gamma < 1:
+    if not solution.self_normalizing:
         return "gamma is not below 1: a second moment off 1 does not come back."
-    half = math.log(0.5) / math.log(solution.gamma)
-    return f"A second moment off 1 comes back: half of the deviation is gone after {half:.3g} layers."
+    gamma = Decimal(repr(solution.gamma))
+    if gamma == 1:
+        return "A second moment off 1 comes back, but so slowly that gamma is 1 to double precision."
+    if gamma <= 0:
+        return "A second moment off 1 comes back, to first order within one layer."
+    half = _EXACT.divide(_EXACT.ln(Decimal("0.5")), _EXACT.ln(gamma))
+    return f"A second moment off 1 comes back: half of the deviation is gone after {_number(half, 3, shorten)} layers."
 
 
-def over_depth(solution: Solution, depths: Sequence[int]) -> list[tuple[str, list[str]]]:
-    """What the moments do over so many layers, at infinite width: rows of a label and a factor per depth."""
+def over_depth(solution: Solution, depths: Sequence[int], shorten: bool = False) -> list[tuple[str, list[str]]]:
+    """What the moments do over so many layers, at infinite width: rows of a label and a factor per depth.
+
+    Computed from the record's epsilon and gamma, and shown as doubles; as longer decimals where a double ends.
+    """
+    growth = _EXACT.add(1, Decimal(repr(solution.epsilon)))
+    gamma = Decimal(repr(solution.gamma))
     return [
-        ("squared gradient norm", [_factor(depth * math.log1p(solution.epsilon)) for depth in depths]),
-        ("deviation of q from 1", [_factor(depth * math.log(solution.gamma)) for depth in depths]),
+        (label, [f"x {_number(_EXACT.power(base, depth), 4, shorten)}" for depth in depths])
+        for label, base in (("squared gradient norm", growth), ("deviation of q from 1", gamma))
     ]
 
 
-def _factor(exponent: float) -> str:
-    """``e^exponent`` as a factor, also where a double overflows."""
-    if abs(exponent) < 600:
-        return f"x {math.exp(exponent):.4g}"
-    return f"x 1e{exponent / math.log(10):+.1f}"
+def _number(x: Decimal, digits: int, shorten: bool) -> str:
+    """As a double is printed, with every digit or to ``digits``; beyond the range of doubles in the same way."""
+    if not x or (x.is_finite() and -300 < x.adjusted() < 300):
+        return f"{float(x):.{digits}g}" if shorten else repr(float(x))
+    return f"{x:.{digits - 1 if shorten else 16}e}"

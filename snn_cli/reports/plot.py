@@ -297,6 +297,7 @@ def _line(index: int, total: int) -> tuple[Any, Any, str]:
 
 def _panels(solutions: Sequence[Solution], sweep: str) -> Any:
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     series = _grouped(solutions, sweep)
     shown = _quantities(series, sweep)
@@ -310,6 +311,9 @@ def _panels(solutions: Sequence[Solution], sweep: str) -> Any:
     if min(xs) > 0 and max(xs) > 10 * min(xs):
         grid[0].set_xscale("log")
         _log_ticks(grid[0].xaxis, min(xs), max(xs))
+    else:
+        grid[0].xaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
+        grid[0].xaxis.get_major_formatter().set_useOffset(False)
     spare = grid.pop(1) if odd else None  # the legend goes there
     for axes, quantity in zip(grid, shown, strict=True):
         _panel(axes, quantity, series)
@@ -387,7 +391,7 @@ def _asinh_scale(axes: Any, low: float, high: float) -> None:
     axes.set_yscale("asinh", linear_width=1)
     least = 0 if asinh(high) - asinh(min(low, 0)) < 8 else 1
     step = max(1, (largest - least + 1) // 5)
-    decades = [10**k for k in range(least, largest + 1, step)]
+    decades = [10.0**k for k in range(least, largest + 1, step)]
     ticks = [-x for x in decades if -x >= low] + [0] + [x for x in decades if x <= high]
     labels = [f"{_number(x)}" if abs(x) < 1e4 else f"$\\mathdefault{{10^{{{round(log10(x))}}}}}$" for x in ticks]
     axes.set_yticks(ticks, labels)
@@ -398,9 +402,10 @@ _REFERENCES = {"γ": 1.0, "E[f]": 0.0}
 """The least that is no longer self-normalizing, and zero mean."""
 
 _LIMITS: dict[str, tuple[str, Callable[[Solution], bool]]] = {
-    "limit of monotone f": ("o", lambda s: s.monotone),
-    "limit of γ < 1": ("X", lambda s: s.self_normalizing),
+    "first point where f is not monotone": ("o", lambda s: s.monotone),
+    "first point where γ ≥ 1": ("X", lambda s: s.self_normalizing),
 }
+"""What a marker says of the point that it is on; the limit itself lies between that point and its neighbour."""
 
 
 def _limits(holds: Sequence[bool]) -> list[int]:

@@ -10,7 +10,7 @@ from snn_cli.records import Note
 from snn_cli.reports import notes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from snn_cli.records import Solution
 
@@ -24,6 +24,8 @@ DEPTHS = (10, 100, 1000)
 """Shown when no depth is given."""
 
 _GAP = 2
+_ACT = 7  # columns of the listing for the activation's name
+_EXTRA = 6  # what a number takes besides its digits: -1.2e-34
 _MOMENTS = (
     ("mean", "E[f]"),
     ("second_moment", "E[f^2]"),
@@ -40,54 +42,73 @@ _CLOSURES = {
 }
 
 
-def solution(record: Solution, *, width: int | None = None, color: bool = False, braille: bool = False) -> str:
-    """One solution in full, every number with all its digits.
+def solution(
+    record: Solution, *, width: int | None = None, shorten: bool = False, color: bool = False, braille: bool = False
+) -> str:
+    """One solution in full, parameters and moments with all their digits.
 
     width
-        Columns to fit the drawing into; None for no limit.
+        Columns to fit everything into; None for no limit. Numbers are never broken.
+    shorten
+        Fewer digits of what follows from parameters and moments, for a terminal.
     color
         Headings in bold.
     braille
         Draw with braille dots, eight to a character, instead of ASCII.
     """
-    bound = record.params["lambda"]
-    closure = _CLOSURES[record.closure].format(lam=f"{bound:.17g}" if bound == int(bound) else repr(bound))
-    size = "".join(f"   {label} {n}" for label, n in (("depth", record.depth), ("fan-in", record.fan_in)) if n)
-    head = f"{record.act}   epsilon = {record.epsilon!r}{size}   ({closure})"
-    facts = [f"{name:<28}{value!r}" for name, value in record.params.items()]
-    facts.append("")
-    facts += [f"{name:<14}{formula:<14}{getattr(record, name)!r}" for name, formula in _MOMENTS]
-    if record.multiplier is not None:
-        facts.append(f"{'multiplier':<14}{'dgamma/dl_min':<14}{record.multiplier!r}")
-    blocks = [_beside(facts, drawing(record, braille=braille), width)]
-    blocks.append(
-        [
-            f"feasible      {_range(record)}",
-            "residuals     of these doubles: "
-            + ", ".join(f"{name} {value:.1e}" for name, value in record.residuals.items()),
-        ]
-    )
     depths = (record.depth,) if record.depth else DEPTHS
-    rows = [("over layers", [f"{depth}" for depth in depths]), *notes.over_depth(record, depths)]
-    blocks.append([f"{label:<28}" + " ".join(f"{value:<13}" for value in values) for label, values in rows])
+    layers = [("over layers", [f"{depth}" for depth in depths]), *notes.over_depth(record, depths, shorten)]
+    words = [notes.strength(record, shorten)]
+    words += [f"note: {notes.sentence(note, record, shorten)}" for note in record.notes]
+    blocks = [
+        [_bold(line, color) for line in _wrapped(_head(record), width)],
+        [line for text in _definition(record) for line in _wrapped(text, width)],
+        _beside(_columns(_facts(record), width), drawing(record, braille=braille), width),
+        [
+            *_wrapped(f"{'feasible':<14}{_range(record)}", width),
+            *_wrapped(f"{'residuals':<14}of these doubles: {_residuals(record, shorten)}", width),
+        ],
+        _columns([(f"{label:<26}", *values) for label, values in layers], width, gap=2),
+        *decimals_and_proof(record, width=width),
+        [line for text in words for line in _wrapped(text, width)],
+    ]
+    return "\n\n".join("\n".join(line.rstrip() for line in block) for block in blocks)
+
+
+def decimals_and_proof(record: Solution, *, width: int | None = None) -> list[list[str]]:
+    """What ``digits`` and ``certify`` add to a record, each as a block of lines."""
+    blocks = []
     if record.decimals is not None:
-        blocks.append(
-            [f"{record.digits} significant digits", *(f"  {name:<14}{value}" for name, value in record.decimals)]
-        )
+        heading = f"{record.digits} significant digit{'' if record.digits == 1 else 's'}"
+        blocks.append([heading, *_columns([(f"  {name}", value) for name, value in record.decimals], width)])
     if record.enclosure is not None:
-        blocks.append(
-            [
-                "proved in ball arithmetic (Krawczyk): the equations have one solution, and only one, between",
-                *(f"  {name:<14}{lo}  {hi}" for name, (lo, hi) in record.enclosure),
-                "and every double above is its nearest"
-                + (", and the bound on lambda is active (multiplier > 0)." if _bound_proved(record) else "."),
-            ]
+        start = "proved in ball arithmetic (Krawczyk): the equations have one solution, and only one, between"
+        end = "and every double above is its nearest" + (
+            ", and the bound on lambda is active (multiplier > 0)." if _bound_proved(record) else "."
         )
-    blocks.append([notes.strength(record), *(f"note: {notes.sentence(note, record)}" for note in record.notes)])
-    lines = [_bold(head, color), "", *_definition(record), ""]
-    for block in blocks:
-        lines += [*block, ""]
-    return "\n".join(line.rstrip() for line in lines[:-1])
+        bounds = _columns([(f"  {name}", lo, hi) for name, (lo, hi) in record.enclosure], width, gap=2)
+        blocks.append([*_wrapped(start, width), *bounds, *_wrapped(end, width)])
+    return blocks
+
+
+def _head(record: Solution) -> str:
+    bound = record.params["lambda"]
+    closure = _CLOSURES[record.closure].format(lam=repr(bound).removesuffix(".0"))
+    size = "".join(f"   {label} {n}" for label, n in (("depth", record.depth), ("fan-in", record.fan_in)) if n)
+    return f"{record.act}   epsilon = {record.epsilon!r}{size}   ({closure})"
+
+
+def _facts(record: Solution) -> list[tuple[str, str, str]]:
+    facts = [(name, "", repr(value)) for name, value in record.params.items()]
+    facts.append(("", "", ""))
+    facts += [(name, formula, repr(getattr(record, name))) for name, formula in _MOMENTS]
+    if record.multiplier is not None:
+        facts.append(("multiplier", "dgamma/dl_min", repr(record.multiplier)))
+    return facts
+
+
+def _residuals(record: Solution, shorten: bool) -> str:
+    return ", ".join(f"{name} {f'{value:.1e}' if shorten else repr(value)}" for name, value in record.residuals.items())
 
 
 def _definition(record: Solution) -> list[str]:
@@ -112,6 +133,36 @@ def _bound_proved(record: Solution) -> bool:
     return bounds is not None and float(bounds[0]) > 0
 
 
+def _columns(rows: Sequence[Sequence[str]], width: int | None, gap: int = 1) -> list[str]:
+    """Cells below each other; where a row is too long for that, one after the other."""
+    sizes = [max(map(len, column)) + gap for column in zip(*rows, strict=True)]
+    lines = ["".join(f"{c:<{size}}" for c, size in zip(row, sizes, strict=True)).rstrip() for row in rows]
+    if width is None or max(map(len, lines)) <= width:
+        return lines
+    return [line for row in rows for line in _flowing([c.rstrip() for c in row if c], width)]
+
+
+def _flowing(items: Sequence[str], width: int, gap: int = 1) -> list[str]:
+    """Items one after the other, each whole; what goes over to another line is indented by two more."""
+    lines = [*items[:1]]
+    for item in items[1:]:
+        if len(lines[-1]) + gap + len(item) <= width:
+            lines[-1] += " " * gap + item
+        else:
+            indent = len(items[0]) - len(items[0].lstrip()) + 2
+            lines.append(" " * indent + item)
+    return lines
+
+
+def _wrapped(text: str, width: int | None) -> list[str]:
+    """A sentence, over as many lines as it takes; numbers stay whole."""
+    if width is None or len(text) <= width:
+        return [text]
+    from textwrap import wrap
+
+    return wrap(text.strip(), width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+
+
 def _beside(left: list[str], right: list[str], width: int | None) -> list[str]:
     """Two columns where they fit, else one above the other; a drawing wider than the terminal is left out."""
     column = max(map(len, left)) + _GAP
@@ -131,7 +182,7 @@ def drawing(record: Solution, *, braille: bool = False) -> list[str]:
     wide, high = columns * dots_x, rows * dots_y
     xs = [REACH * (2 * i / (wide - 1) - 1) for i in range(wide)]
     ys = [record.at(x) for x in xs]
-    bottom, top = min(*ys, -0.1), max(*ys, 0.1)
+    bottom, top = _outwards(min(*ys, -0.1)), _outwards(max(*ys, 0.1))
 
     def row(y: float) -> int:
         return round((top - y) / (top - bottom) * (high - 1))
@@ -160,7 +211,14 @@ def drawing(record: Solution, *, braille: bool = False) -> list[str]:
             )
             for r in range(high)
         ]
-    return [*lines, f"f(x), x {-REACH:g}..{REACH:g}, f {bottom:.3g}..{top:.3g}"]
+    return [*lines, f"f(x), x {-REACH:g}..{REACH:g}, f {bottom:g}..{top:g}"]
+
+
+def _outwards(y: float) -> float:
+    """The next number of two digits away from 0: an end of the axis that is its own label."""
+    from decimal import ROUND_UP, Context
+
+    return float(Context(prec=2, rounding=ROUND_UP).create_decimal(repr(y)))
 
 
 def _braille(dots: set[tuple[int, int]], columns: int, rows: int) -> list[str]:
@@ -178,47 +236,64 @@ def _bold(text: str, color: bool) -> str:
 class Listing:
     """One line a solution, in columns of fixed width, so that a line can be printed as soon as it is known.
 
-    ``given`` are the fields, ``depth`` and ``fan_in``, that were asked for. ``shorten`` gives six significant digits,
-    for a terminal; a pipe gets every digit.
+    parameters
+        Names of all parameters that can come.
+    sizes
+        The fields, ``depth`` and ``fan_in``, that were asked for, and the most characters that each takes.
+    width
+        Columns of the terminal: numbers are shortened to six significant digits or fewer, and notes that do not fit go
+        on a line of their own; where three digits are too many, each solution is a paragraph. None, a pipe: every
+        digit, a line each.
     """
 
     def __init__(
         self,
         parameters: Sequence[str],
         *,
-        given: Sequence[str] = (),
-        shorten: bool = False,
+        sizes: Mapping[str, int] | None = None,
+        width: int | None = None,
         color: bool = False,
     ) -> None:
-        self._given = given
-        self._names = ("epsilon", *parameters, "mean", "gamma")
         self._parameters = parameters
-        self._shorten = shorten
+        self._names = ("epsilon", *parameters, "mean", "gamma")
+        self._sizes = {name: max(10, size) for name, size in (sizes or {}).items()}
+        self._terminal = width
+        self._digits = 17 if width is None else self._fitting(width)
         self._color = color
-        self._width = 12 if shorten else 24
         self._started = False
 
+    def _fitting(self, width: int) -> int:
+        """Digits with which the columns fit, at most six; below three there are no columns."""
+        rest = width - _ACT - sum(size + 1 for size in self._sizes.values())
+        return min(6, rest // len(self._names) - 1 - _EXTRA)
+
     def __call__(self, record: Solution) -> str:
-        values = [
-            record.params.get(name) if name in self._parameters else getattr(record, name) for name in self._names
-        ]
-        cells = [f"{self._number(value):<{self._width}}" for value in values]
-        shown = " ".join(note.value for note in record.notes if note is not Note.LAMBDA_BOUND_ACTIVE)
-        sizes = "".join(f"{getattr(record, name) or '-':<11}" for name in self._given)
-        line = f"{record.act:<7}{sizes}" + " ".join(cells) + f" {shown}"
-        text = line.rstrip()
+        values = [record.params.get(n) if n in self._parameters else getattr(record, n) for n in self._names]
+        given = [str(getattr(record, name) or "-") for name in self._sizes]
+        numbers = [self._number(value) for value in values]
+        shown = [note.value for note in record.notes if note is not Note.LAMBDA_BOUND_ACTIVE]
+        if self._terminal is not None and self._digits < 3:
+            pairs = zip((*self._sizes, *self._names), (*given, *numbers), strict=True)
+            items = [record.act, *(f"{name} {value}" for name, value in pairs), *shown]
+            return "\n".join(_flowing(items, self._terminal, gap=2))
+        lines = self._lines(record.act, given, numbers, shown)
         if not self._started:
             self._started = True
-            head = (
-                f"{'act':<7}"
-                + "".join(f"{name:<11}" for name in self._given)
-                + " ".join(f"{name:<{self._width}}" for name in self._names)
-                + " notes"
-            )
-            text = f"{_bold(head, self._color)}\n{text}"
-        return text
+            head = self._lines("act", list(self._sizes), self._names, ["notes"])
+            lines = [_bold(head[0], self._color), *lines]
+        return "\n".join(lines)
+
+    def _lines(self, act: str, given: Sequence[str], cells: Sequence[str], notes: Sequence[str]) -> list[str]:
+        width = 24 if self._terminal is None else self._digits + _EXTRA
+        line = f"{act:<{_ACT}}"
+        line += "".join(f"{cell:<{size}} " for cell, size in zip(given, self._sizes.values(), strict=True))
+        line += " ".join(f"{cell:<{width}}" for cell in cells)
+        whole = f"{line} {' '.join(notes)}".rstrip()
+        if self._terminal is None or len(whole) <= self._terminal:
+            return [whole]
+        return [line.rstrip(), *("  " + text for text in _flowing(notes, self._terminal - 2))]
 
     def _number(self, value: float | None) -> str:
         if value is None or not math.isfinite(value):
             return "-"
-        return f"{value:.6g}" if self._shorten else repr(value)
+        return repr(value) if self._terminal is None else f"{value:.{max(3, self._digits)}g}"

@@ -1,0 +1,22 @@
+"""Hyperbolic tangent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from snn_cli.activations.family import Baseline
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def function(np: Any, x: Any, p: Mapping[str, float]) -> Any:
+    return np.tanh(x)
+
+
+def derivative(np: Any, x: Any, p: Mapping[str, float]) -> Any:
+    decay = np.exp(-2 * np.abs(x))
+    return 4 * decay / (1 + decay) ** 2
+
+
+BASELINE = Baseline("tanh", "tanh(x)", None, function, derivative)

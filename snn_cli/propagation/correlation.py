@@ -1,0 +1,218 @@
+"""The covariance map: how the correlation of two inputs changes from layer to layer, at infinite width.
+
+With ``x = sqrt(q) r cos(t)`` and ``y = sqrt(q) r cos(t - theta)``, r and t the polar coordinates of a standard normal
+pair, x and y have the correlation ``c = cos(theta)``. The kinks of f at ``x = 0`` and ``y = 0`` are then rays, between
+which the integrand is analytic; near ``c = 1`` only a sector narrows, and nothing else changes. What is integrated is
+``E[(f(x) - f(y))^2]/2 = V - C`` and ``E[(f(x) + f(y))^2]/2 = V + C``, so that the angle, ``tan(theta'/2)^2 =
+(V - C)/(V + C)``, stays exact where a correlation would round to 1.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from snn_cli.propagation import quadrature
+from snn_cli.propagation.meanfield import LARGEST, SAME, SMALLEST, MeanField
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
+
+_RADIUS = 10.5  # r e^(-r^2/2) is 1e-23 there
+_RADIAL_PANEL = 2.7
+_NODES = 16
+_CHEBYSHEV = (48, 96, 192)
+_TAIL = 3e-14
+_ROOT_STEPS = 100
+_RIGHT_ANGLE = 1e-13  # up to which inputs at right angles stay there: E[f] = 0
+
+
+class CorrelationFixedPoint(NamedTuple):
+    """Correlation that is kept, the slope of the map there, and layers in which a deviation falls by e."""
+
+    fixed_point: float
+    slope: float
+
+    @property
+    def depth_scale(self) -> float | None:
+        if not abs(self.slope) < 1 - SAME:
+            return None
+        return -1 / math.log(abs(self.slope)) if self.slope else 0.0
+
+
+class Correlation:
+    """The map of the angle ``theta = acos(c)`` between two inputs of the same second moment."""
+
+    def __init__(self, field: MeanField) -> None:
+        self.field = field
+        self._scale = 1.0
+
+    def covariances(self, q: float, theta: float) -> tuple[float, float, float]:
+        """``V - C``, ``V + C`` and ``E[f'(x) f'(y)]`` of the activation, without weights and biases.
+
+        ``q > 0``; theta in ``[0, pi]``. Held by test_correlation.py against the arc-cosine and the arcsine kernel and
+        against quadrature at 30 digits.
+        """
+        root = math.sqrt(min(max(q, SMALLEST), LARGEST))
+        radius, radial = _radial(root * self.field.steepness)
+        angle, angular = _angles(theta, root * self.field.steepness)
+        x = root * radius * np.cos(angle)[:, None]
+        y = root * radius * np.cos(angle - theta)[:, None]
+        fx, fy = self.field.f(x), self.field.f(y)
+        minus = angular @ ((fx - fy) ** 2 @ radial)
+        plus = angular @ ((fx + fy) ** 2 @ radial)
+        product = angular @ ((self.field.df(x) * self.field.df(y)) @ radial)
+        if self.field.centralized:
+            mean = angular @ (fx @ radial + fy @ radial) / 2
+            plus = plus - 4 * mean * mean
+        return float(minus) / 2, float(plus) / 2, float(product)
+
+    @cached_property
+    def odd(self) -> bool:
+        """Whether ``f(-x) = -f(x)``: then ``V + C`` vanishes at opposite inputs as ``V - C`` does at equal ones."""
+        x = np.geomspace(1e-6, 1e6, 97)
+        return bool(np.array_equal(self.field.f(-x), -self.field.f(x)))
+
+    def following(self, q: float, theta: float) -> float:
+        """The angle behind a layer whose pre-activations have the second moment q and the angle theta."""
+        if theta == 0 or (theta == math.pi and self.odd and not self.field.variance_b):
+            return theta
+        minus, plus, _ = self.covariances(q, theta)
+        return self.angle(minus, plus)
+
+    def angle(self, minus: float, plus: float) -> float:
+        """The angle behind a layer, from ``V - C`` and ``V + C`` of the activation."""
+        weight, bias = self.field.variance_w, self.field.variance_b
+        return 2 * math.atan2(math.sqrt(weight * minus), math.sqrt(weight * max(plus, 0.0) + 2 * bias))
+
+    def path(self, q: Array, repeated: int, theta: float) -> Array:
+        """Angles at layers ``0 ... len(q) - 1 + repeated``; the last q is that of all layers that follow.
+
+        Where it repeats the map is the same at each layer, and is interpolated in the angle, to 1e-14.
+        """
+        angles = [theta]
+        for each in q[: len(q) if repeated else len(q) - 1]:
+            angles.append(self.following(float(each), angles[-1]))
+        if repeated > 1:
+            step = _Interpolated(self, float(q[-1]))
+            for done in range(repeated - 1):
+                angles.append(step(angles[-1]))
+                if angles[-1] == angles[-2]:
+                    angles += [angles[-1]] * (repeated - 2 - done)
+                    break
+        return np.array(angles)
+
+    def fixed_point(self, q: float, second: float, gain: float) -> CorrelationFixedPoint:
+        """The stable fixed point in ``c``, at a fixed point q of the second moment.
+
+        It is 1 where the slope there, chi, is at most 1. ``second`` is V(q), which is q up to a rounding, and ``gain``
+        is ``E[f'^2]`` at q.
+        """
+        self._scale = self.field.variance_w * q / second
+        chi = self._scale * gain
+        if chi <= 1 + SAME or self.field.homogeneous:
+            return CorrelationFixedPoint(1.0, chi)
+        lo, hi = 0.0, math.pi / 2
+        following, slope, angular = self._step(q, hi)
+        if abs(following - hi) <= _RIGHT_ANGLE:
+            return CorrelationFixedPoint(0.0, slope)
+        while following > hi and hi < math.pi - 1e-9:  # negative correlations are kept: look further
+            lo, hi = hi, (hi + math.pi) / 2
+            following, slope, angular = self._step(q, hi)
+        theta = hi
+        for _ in range(_ROOT_STEPS):
+            excess = following - theta
+            lo, hi = (theta, hi) if excess > 0 else (lo, theta)
+            step = theta - excess / (angular - 1) if angular != 1 else lo
+            step = step if lo < step < hi else (lo + hi) / 2
+            if abs(step - theta) <= SAME * theta:
+                break
+            theta = step
+            following, slope, angular = self._step(q, theta)
+        return CorrelationFixedPoint(math.cos(theta), slope)
+
+    def _step(self, q: float, theta: float) -> tuple[float, float, float]:
+        """The angle behind a layer, ``dc'/dc = sigma_w^2 E[f'(x) f'(y)] q / V``, and the slope in the angle."""
+        minus, plus, product = self.covariances(q, theta)
+        following = self.angle(minus, plus)
+        slope = self._scale * product
+        return following, slope, slope * math.sin(theta) / math.sin(following) if math.sin(following) else 0.0
+
+
+class _Interpolated:
+    """The map at one q, from Chebyshev series in theta on ``[0, pi]``.
+
+    Of ``(V - C)/(1 - c)`` and ``V + C``, or ``(V + C)/(1 + c)`` for odd f: both are analytic there, kinks or not, and
+    neither has a root of its argument nearby, as the angle itself has where f is nearly odd.
+    """
+
+    def __init__(self, correlation: Correlation, q: float) -> None:
+        self._correlation, self._q = correlation, q
+
+    @cached_property
+    def _coefficients(self) -> list[tuple[float, float]] | None:
+        """Of both series, as long as they need to be; None where the longest is not enough."""
+        for n in _CHEBYSHEV:
+            nodes = (np.arange(n) + 0.5) * math.pi / n
+            theta = (1 + np.cos(nodes)) * math.pi / 2
+            pairs = np.array([self._correlation.covariances(self._q, float(t))[:2] for t in theta])
+            pairs[:, 0] /= 2 * np.sin(theta / 2) ** 2
+            if self._correlation.odd:
+                pairs[:, 1] /= 2 * np.cos(theta / 2) ** 2
+            coefficients = 2 / n * np.cos(np.outer(np.arange(n), nodes)) @ pairs
+            coefficients[0] /= 2
+            size = np.abs(coefficients)
+            if (size[-n // 8 :].max(axis=0) <= _TAIL * size.max(axis=0)).all():
+                return [(float(a), float(b)) for a, b in coefficients]
+        return None
+
+    def __call__(self, theta: float) -> float:
+        coefficients = self._coefficients
+        if coefficients is None or theta == math.pi:
+            return self._correlation.following(self._q, theta)
+        u = 2 * theta / math.pi - 1
+        a1 = a2 = b1 = b2 = 0.0
+        for a, b in coefficients[:0:-1]:
+            a1, a2 = 2 * u * a1 - a2 + a, a1
+            b1, b2 = 2 * u * b1 - b2 + b, b1
+        ratio, plus = u * a1 - a2 + coefficients[0][0], u * b1 - b2 + coefficients[0][1]
+        if self._correlation.odd:
+            plus *= 2 * math.cos(theta / 2) ** 2
+        return self._correlation.angle(ratio * 2 * math.sin(theta / 2) ** 2, plus)
+
+
+def _radial(root: float) -> tuple[Array, Array]:
+    """Nodes r and weights of ``E[g(r)]`` for the Rayleigh distribution."""
+    ends = {*np.arange(0.0, _RADIUS, _RADIAL_PANEL if root <= 1 else _RADIAL_PANEL / min(root, 2)), _RADIUS}
+    if root > 2:
+        ends.update(x / root for x in 2.0 ** np.arange(-1, 7) if x / root < _RADIUS)
+    r, weights = quadrature.panels(np.unique(list(ends)), _NODES)
+    return r, weights * r * np.exp(-r * r / 2)
+
+
+def _angles(theta: float, root: float) -> tuple[Array, Array]:
+    """Nodes t and weights of the mean over a circle, for integrands that do not change under exchange of x and y.
+
+    Half the circle, from ``theta/2``, in three sectors: both positive, x negative, both negative. Panels narrow towards
+    the rays where x or y is 0, on the scale on which f changes.
+    """
+    ends: list[float] = []
+    rays = (theta / 2, math.pi / 2, math.pi / 2 + theta, math.pi + theta / 2)
+    for a, b in pairwise(rays):
+        width = b - a
+        if width <= 0:
+            continue
+        cuts = {0.0, 0.5, 1.0}
+        fraction = 0.25
+        while 4 * fraction * width * root > 3:
+            cuts |= {fraction, 1 - fraction}
+            fraction /= 2
+        ends += [a + width * cut for cut in sorted(cuts)]
+    nodes, weights = quadrature.panels(np.unique(np.array(ends)), _NODES)
+    return nodes, weights / math.pi

@@ -1,0 +1,233 @@
+"""The second moment, layer by layer, and its fixed points, at infinite width."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from snn_cli.propagation.meanfield import LARGEST, SAME, SCAN, SMALLEST, MeanField
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
+
+_NEWTON_STEPS = 60
+_CHUNKS = (192, 4096)  # layers corrected at once, at first and at most
+
+
+class FixedPoint(NamedTuple):
+    """``V(q) = q``, with ``gamma = V'(q)``; it attracts where ``|gamma| < 1``."""
+
+    q: float
+    gamma: float
+
+    @property
+    def stable(self) -> bool:
+        """Whether iterates nearby come back."""
+        return bool(abs(self.gamma) < 1 - SAME)
+
+    @property
+    def depth_scale(self) -> float | None:
+        """``-1 / log |gamma|``: layers in which a deviation falls by e; None where it does not fall."""
+        return _depth_scale(self.gamma) if self.stable else None
+
+
+def _depth_scale(slope: float) -> float:
+    return -1 / math.log(abs(slope)) if slope else 0.0
+
+
+class Path(NamedTuple):
+    """``q[l] = q[min(l, K)] ratio^(l - K)``: after the K layers that differ, q is multiplied by a constant each layer.
+
+    The ratio is 1 where q has settled, and the constant slope of V where it runs off to 0 or infinity.
+    """
+
+    q: Array
+    ratio: float
+
+    @property
+    def distinct(self) -> int:
+        """K: from this layer on all layers are alike, but for the scale of q."""
+        return len(self.q) - 1
+
+    def at(self, layers: NDArray[Any]) -> Array:
+        """The second moment at an array of layers; inf where a double overflows."""
+        last = self.distinct
+        beyond = np.maximum(layers - last, 0)
+        with np.errstate(over="ignore", under="ignore"):
+            scale = np.exp(beyond * math.log(self.ratio)) if self.ratio != 1 else 1.0
+            return np.asarray(self.q[np.minimum(layers, last)] * scale)
+
+
+class SecondMoment:
+    """Iterates of ``q[l+1] = V(q[l])`` and what they tend to."""
+
+    def __init__(self, field: MeanField) -> None:
+        self.field = field
+        self._known: dict[float, tuple[float, float]] = {}
+
+    def _at(self, q: float) -> tuple[float, float]:
+        """``V(q)`` and ``V'(q)``."""
+        if q not in self._known:
+            value, slope = self.field.second_moment_map(np.array([q]))
+            self._known[q] = float(value[0]), float(slope[0] / q)
+        return self._known[q]
+
+    @cached_property
+    def _scan(self) -> tuple[list[float], list[float], list[float]]:
+        """log q, log V and ``d log V / d log q`` on a grid."""
+        t = np.linspace(math.log(SCAN[0]), math.log(SCAN[1]), SCAN[2])
+        t[SCAN[2] // 2] = 0.0
+        value, slope = self._log_map(t)
+        return t.tolist(), value.tolist(), slope.tolist()
+
+    def _log_map(self, t: Array) -> tuple[Array, Array]:
+        value, slope = self.field.second_moment_map(np.exp(t))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.log(value), slope / value
+
+    @cached_property
+    def degenerate(self) -> bool:
+        """Whether every second moment is a fixed point, as for ReLU with He weights and for a linear network."""
+        t, value, _ = self._scan
+        return all(abs(v - x) <= SAME for x, v in zip(t, value, strict=True))
+
+    @cached_property
+    def fixed_points(self) -> tuple[FixedPoint, ...]:
+        """All between 1e-8 and 1e8, and 0 where V(0) = 0, in rising order; empty where every q is one."""
+        if self.degenerate:
+            return ()
+        t, value, _ = (np.array(column) for column in self._scan)
+        excess = value - t
+        sign = np.where(np.abs(excess) <= SAME, 0, np.sign(excess))
+        roots = [float(t[i]) for i in np.flatnonzero(sign == 0)]
+        brackets = np.flatnonzero(sign[:-1] * sign[1:] < 0)
+        if len(brackets):
+            roots += self._refine(t[brackets], t[brackets + 1])
+        found = []
+        if not self.field.variance_b and not self.field.f(np.zeros(1))[0]:
+            found.append(FixedPoint(0.0, self._at(SMALLEST)[1]))
+        for root in sorted(roots):
+            q = math.exp(root)
+            found.append(FixedPoint(q, self._at(q)[1]))
+        return tuple(found)
+
+    def _refine(self, lo: Array, hi: Array) -> list[float]:
+        """Roots of ``log V - log q``, one a bracket, by Newton's method kept inside it."""
+        left = np.sign(self._log_map(lo)[0] - lo)
+        t = (lo + hi) / 2
+        for _ in range(_NEWTON_STEPS):
+            value, slope = self._log_map(t)
+            excess = value - t
+            inside = np.sign(excess) == left
+            lo, hi = np.where(inside, t, lo), np.where(inside, hi, t)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                step = t - excess / (slope - 1)
+            following = np.where((step > lo) & (step < hi), step, (lo + hi) / 2)
+            following = np.where(np.abs(excess) <= np.finfo(float).eps, t, following)
+            if np.array_equal(following, t):
+                break
+            t = following
+        return [float(x) for x in t]
+
+    def reached(self, q0: float) -> FixedPoint | None:
+        """The fixed point that iterates from ``q0`` tend to; None where they run off to infinity.
+
+        V is increasing for every activation here, so iterates are monotone and end at the next fixed point.
+        """
+        value, slope = self._at(q0)
+        here = FixedPoint(q0, slope)
+        if self.degenerate:
+            return here
+        if abs(value / q0 - 1) <= SAME:
+            return here
+        if value > q0:
+            return next((point for point in self.fixed_points if point.q > q0), None)
+        below = [point for point in self.fixed_points if point.q < q0]
+        return below[-1] if below else None
+
+    def path(self, q0: float, depth: int) -> Path:
+        """The first ``depth`` iterates from ``q0``."""
+        value = self._at(q0)[0]
+        if self.field.homogeneous and not self.field.variance_b:
+            ratio = value / q0
+            return Path(np.array([q0]), 1.0 if abs(ratio - 1) <= SAME else ratio)
+        if abs(value / q0 - 1) <= SAME or not depth:
+            return Path(np.array([q0]), 1.0)
+        end = self.reached(q0)
+        q = [np.array([q0])]
+        done = 0
+        while done < depth:
+            chunk = self._chunk(float(q[-1][-1]), min(max(_CHUNKS[0], done), _CHUNKS[1], depth - done))
+            stop, after = self._settled(float(q[-1][-1]), chunk, end)
+            q.append(chunk[:stop])
+            done += stop
+            if after is not None:
+                return Path(np.concatenate(q), after)
+        return Path(np.concatenate(q), 1.0)
+
+    def _settled(self, before: float, chunk: Array, end: FixedPoint | None) -> tuple[int, float | None]:
+        """How many of the chunk differ, and the ratio from there on where q has settled or left the scale."""
+        previous = np.concatenate([[before], chunk[:-1]])
+        target = chunk[-1] if end is None else end.q
+        still = np.abs(chunk - previous) <= 4 * np.finfo(float).eps * chunk
+        near = still if end is None or not end.q else still & (np.abs(chunk - target) <= 1e-9 * target)
+        if near.any():
+            stop = int(np.argmax(near)) + 1
+            if end is not None and end.q:
+                chunk[stop - 1] = end.q
+            return stop, 1.0
+        gone = (chunk > LARGEST) | (chunk < SMALLEST)
+        if gone.any():
+            stop = int(np.argmax(gone)) + 1
+            return stop, self._at(float(chunk[stop - 1]))[0] / float(chunk[stop - 1])
+        return len(chunk), None
+
+    def _chunk(self, q: float, count: int) -> Array:
+        """``count`` iterates from q: guessed on the grid, then all corrected at once by Newton's method.
+
+        The equations ``q[l+1] = V(q[l])`` are triangular, so that a correction costs one evaluation of V on the whole
+        array and a linear recursion.
+        """
+        t = np.array(self._guess(math.log(q), count))
+        start = np.array([math.log(q)])
+        for _ in range(_NEWTON_STEPS):
+            value, slope = self._log_map(np.concatenate([start, t[:-1]]))
+            excess = value - t
+            error = 0.0
+            corrections = np.empty(count)
+            for i, (a, b) in enumerate(zip(slope.tolist(), excess.tolist(), strict=True)):
+                error = a * error + b
+                corrections[i] = error
+            t = t + corrections
+            if np.abs(corrections).max() <= SAME * max(1.0, float(np.abs(t).max())):
+                break
+        iterates: Array = np.exp(t)
+        return iterates
+
+    def _guess(self, t: float, count: int) -> list[float]:
+        """Iterates of the map interpolated on the grid: cubic between its points, a power law beyond."""
+        grid, value, slope = self._scan
+        step = grid[1] - grid[0]
+        last = len(grid) - 1
+        found = []
+        for _ in range(count):
+            i = bisect_right(grid, t) - 1
+            if i < 0 or i >= last:
+                i = max(0, min(i, last))
+                t = value[i] + slope[i] * (t - grid[i])
+            else:
+                u = (t - grid[i]) / step
+                w = 1 - u
+                t = (
+                    value[i] * (1 + 2 * u) * w * w
+                    + value[i + 1] * u * u * (3 - 2 * u)
+                    + step * u * w * (slope[i] * w - slope[i + 1] * u)
+                )
+            found.append(t)
+        return found

@@ -1,0 +1,153 @@
+"""Notes of propagations in words, and the sentences that say what they mean."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from snn_cli.records import Note
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from snn_cli.records import Propagation
+
+SURVIVES = 10.0
+"""Factor within which a typical squared gradient is called kept, unless a budget says another."""
+
+_SENTENCES = {
+    Note.EVERY_SECOND_MOMENT_FIXED: "Every second moment is a fixed point: nothing brings q back.",
+    Note.NO_FIXED_POINT: "q grows without end: there is no fixed point above it.",
+    Note.VANISHES: "q shrinks to 0: there is no fixed point below it.",
+    Note.NEVER_SETTLES: "gamma is not below 1: the spread of q grows with every layer.",
+    Note.OVERFLOW: "q overflows on the way; gradients go on in logarithms.",
+    Note.UNDERFLOW: "q underflows to 0 on the way; gradients go on in logarithms.",
+    Note.MEAN_ESCAPES: "The mean of the units runs off to infinity: the weights' mean is beyond the tolerance.",
+    Note.FINITE_NOT_MODELLED: "No finite fan-in theory with these options: gradients are those of infinite width.",
+    Note.FINITE_WIDTH_EXTRAPOLATED: (
+        "q fluctuates by more than half of itself at this fan-in: the expansion in 1/fan-in is stretched."
+    ),
+    Note.TRUNCATION_LOSES_VARIANCE: (
+        "Cut at 2 deviations, unrestored weights keep 77.4% of their variance: sigma_w is {sigma_w}."
+    ),
+    Note.CENTRALIZATION_SHIFTS: (
+        "Centralization removes the mean of f from the second moment: the fixed point is q = {q}, not 1. "
+        "Solve with --zero-mean, or take --sigma-w {restoring}."
+    ),
+}
+
+
+def sentence(note: Note, record: Propagation, shorten: bool = False) -> str:
+    """What a note means for this propagation."""
+    return _SENTENCES[note].format(
+        sigma_w=number(record.sigma_w, shorten),
+        q=number(record.fixed_point.q, shorten),
+        restoring=number(record.mean_path.restoring_sigma_w, shorten),
+    )
+
+
+def number(x: float | None, shorten: bool, digits: int = 4) -> str:
+    """With every digit, or to a few; a dash where there is none."""
+    if x is None or not math.isfinite(x):
+        return "-"
+    if isinstance(x, int):
+        return str(x)
+    return f"{x:.{digits}g}" if shorten else repr(x)
+
+
+def factor(log: float | None, shorten: bool, digits: int = 4) -> str:
+    """``e^log`` as a decimal, also where a double overflows."""
+    if log is None:
+        return "-"
+    if abs(log) < 700:
+        return number(math.exp(log), shorten, digits)
+    exponent = math.floor(log / math.log(10))
+    mantissa = math.exp(log - exponent * math.log(10))
+    return f"{mantissa:.{digits - 1}f}e{exponent:+d}" if shorten else f"{mantissa!r}e{exponent:+d}"
+
+
+def label(record: Propagation, records: Sequence[Propagation]) -> str:
+    """A name by which a record can be told from the others."""
+    parts = [record.act]
+    for name, text in (
+        ("epsilon", "epsilon"),
+        ("depth", "depth"),
+        ("fan_in", "fan-in"),
+        ("weights", ""),
+        ("sigma_w", "sigma_w"),
+        ("sigma_b", "sigma_b"),
+        ("q0", "q0"),
+        ("c0", "c0"),
+        ("weight_mean", "weight mean"),
+    ):
+        mine = [getattr(other, name) for other in records if other.act == record.act]
+        if len(set(mine)) > 1:
+            value = getattr(record, name)
+            parts.append(f"{text} {number(value, True) if isinstance(value, float) else value}".strip())
+    return " ".join(parts)
+
+
+def verdict(records: Sequence[Propagation], shorten: bool = False) -> list[str]:
+    """Which of the networks keep their gradient, in a sentence or two."""
+    limit = next((record.budget.max_growth for record in records if record.budget), SURVIVES)
+    kept = [record for record in records if _kept(record, limit)]
+    lost = [record for record in records if record not in kept]
+    where = _where(records)
+    bound = number(limit, True)
+    if len(records) > 8:
+        share = f"{len(kept)} of {len(records)} networks"
+        return [f"{where} typical squared gradient stays within a factor of {bound} for {share}."]
+    sentences = []
+    if kept:
+        sentences.append(
+            f"{where} typical squared gradient stays within a factor of {bound} for {_names(kept, records, shorten)}"
+            + (f"; it does not for {_names(lost, records, shorten)}." if lost else ".")
+        )
+    else:
+        sentences.append(
+            f"{where} typical squared gradient leaves the factor of {bound} for {_names(lost, records, shorten)}."
+        )
+    spread = [record for record in records if record.gradient.log_growth_sd]
+    if spread:
+        parts = [
+            f"{factor(record.gradient.log_growth_sd, shorten, 3)} for {label(record, records)}" for record in spread
+        ]
+        sentences.append("From one network to the next it varies by a factor of " + _list(parts) + " (one deviation).")
+    sentences += [text for record in records for text in _budget(record, records, shorten)]
+    return sentences
+
+
+def _kept(record: Propagation, limit: float) -> bool:
+    growth = record.gradient.log_growth
+    return growth is not None and abs(growth) <= math.log(limit)
+
+
+def _where(records: Sequence[Propagation]) -> str:
+    parts = []
+    for name, text in (("depth", "depth"), ("fan_in", "fan-in")):
+        values = {getattr(record, name) for record in records}
+        if len(values) == 1 and None not in values:
+            parts.append(f"{text} {values.pop()}")
+    return f"At {' and '.join(parts)} the" if parts else "The"
+
+
+def _names(chosen: Sequence[Propagation], records: Sequence[Propagation], shorten: bool) -> str:
+    return _list(
+        [f"{label(record, records)} (x {factor(record.gradient.log_growth, shorten, 3)})" for record in chosen]
+    )
+
+
+def _list(parts: Sequence[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def _budget(record: Propagation, records: Sequence[Propagation], shorten: bool) -> list[str]:
+    budget = record.budget
+    if budget is None or budget.within:
+        return []
+    parts = []
+    if budget.max_depth is not None:
+        parts.append(f"up to depth {budget.max_depth}" if budget.max_depth else "at no depth")
+    if budget.epsilon is not None:
+        parts.append(f"at this depth with epsilon = {number(budget.epsilon, shorten)}")
+    return [f"{label(record, records)} would stay inside {' or '.join(parts)}."] if parts else []
