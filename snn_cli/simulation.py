@@ -62,6 +62,7 @@ DEEPEST = 10**9
 """Depth up to which the budget is followed."""
 
 _CACHED = 256
+_RECORD = '{"act": "lselu", "params": {"lambda": 1, "alpha": 1.138, "beta": 0.394}}'
 _EXAMPLES = {"--max-growth": 10, "--sigma-b": 0.1}
 _EPSILONS = tuple(10.0 ** (k / 4) for k in range(4, -33, -1))
 _EPSILON_ACCURACY = 1e-5
@@ -436,7 +437,12 @@ def _source(
     if auto and fan_in is None:
         raise InputError("--epsilon auto needs the fan-in that it is meant for", "--epsilon auto --fanin 1024")
     by_depth = epsilon is None and activations.get(act).takes_epsilon
-    return _Solve(act, epsilon, depth if by_depth else None, fan_in if auto else None)
+    source = _Solve(act, epsilon, depth if by_depth else None, fan_in if auto else None)
+    lam, lambda_min, zero_mean = closures  # the cache takes True for 1, and no lists
+    check_solvable(
+        act, epsilon, depth=source.depth, fanin=source.fan_in, lam=lam, lambda_min=lambda_min, zero_mean=zero_mean
+    )
+    return source
 
 
 @lru_cache(maxsize=4096)
@@ -465,19 +471,20 @@ def given_activation(params: Any) -> Activation:
     if set(given) != set(family.parameters):
         needed = ", ".join(family.parameters) or "none"
         raise InputError(
-            f"--params: {act} takes the parameters {needed}; the record has {', '.join(map(str, given)) or 'none'}"
+            f"--params: {act} takes the parameters {needed}; the record has {', '.join(map(str, given)) or 'none'}",
+            _RECORD,
         )
     found = []
     for name in family.parameters:
         value = given[name]
         if isinstance(value, bool) or not isinstance(value, int | float | Fraction) or not math.isfinite(value):
-            raise InputError(f"--params: {name} of {act} must be a finite number, not {value!r}")
+            raise InputError(f"--params: {name} of {act} must be a finite number, not {value!r}", _RECORD)
         found.append((name, _double(value, name)))
     params_tuple = tuple(found)
     if act not in activations.SOLVABLE:
         return Activation(act, params_tuple, None)
     if dict(params_tuple)["lambda"] <= 0:
-        raise InputError(f"--params: lambda of {act} must be above 0")
+        raise InputError(f"--params: lambda of {act} must be above 0", _RECORD)
     epsilon = _field(params, "epsilon")
     if isinstance(epsilon, bool) or not isinstance(epsilon, int | float) or not math.isfinite(epsilon):
         with np.errstate(all="ignore"):
@@ -492,7 +499,7 @@ def given_activation(params: Any) -> Activation:
 def _double(value: Any, name: str) -> float:
     size = abs(Fraction(value))
     if size and not Fraction(1, 10**60) <= size <= 10**60:
-        raise InputError(f"--params: {name} must be 0 or between 1e-60 and 1e60 in size, not {value!r}")
+        raise InputError(f"--params: {name} must be 0 or between 1e-60 and 1e60 in size, not {value!r}", _RECORD)
     return float(value)
 
 
@@ -918,15 +925,14 @@ class _Run:
             growth = _Run(network, self.ensemble, self.fan_in, self.sizes, 0.0, not self.modelled).growth()[0]
             return growth <= allowed if growth > -allowed else None
 
-        # the growth rises with epsilon: from where it is too much, down to the first that passes
+        # the growth rises with epsilon: from where it is too much or ends, down to the first that passes
         above: float | None = None
         lo: float | None = None
         for epsilon in _EPSILONS:
-            outcome = passes(epsilon)
-            if outcome:
+            if passes(epsilon):
                 lo = epsilon
                 break
-            above = epsilon if outcome is False else above
+            above = epsilon  # too much, or no such activation
         if lo is None or above is None:
             return lo
         while above / lo > 1 + _EPSILON_ACCURACY:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 from typing import Any
 
@@ -9,6 +10,7 @@ from snn_cli.errors import InputError
 from snn_cli.exact import rational
 
 _NODES = 60
+_SMALL, _LARGE = 1e-8, 1e5
 
 
 def mixed_inputs(q0: Fraction, c0: Fraction, mixup: Any, scaled_mixup: Any) -> tuple[Fraction, Fraction]:
@@ -18,7 +20,7 @@ def mixed_inputs(q0: Fraction, c0: Fraction, mixup: Any, scaled_mixup: Any) -> t
     ``(A + 1)/(2 A + 1) + c0 A/(2 A + 1)``, exact, and the covariance stays ``c0 q0``. Scaled: each is divided by
     ``sqrt(t^2 + (1-t)^2)``; both moments are integrals over t, by Gauss-Jacobi quadrature.
 
-    Raises InputError unless ``A > 0``, and where nothing is left (c0 = -1 is mixed away).
+    Raises InputError unless ``A > 0`` and ``c0 >= -1/3``: four inputs have no correlation below that with each other.
     """
     option, value = ("--mixup", mixup) if mixup is not None else ("--scaled-mixup", scaled_mixup)
     if value is None:
@@ -27,6 +29,10 @@ def mixed_inputs(q0: Fraction, c0: Fraction, mixup: Any, scaled_mixup: Any) -> t
     if a <= 0:
         raise InputError(
             f"{option} is {value}; the parameter of the Beta distribution must be above 0", f"{option} 0.2"
+        )
+    if c0 < Fraction(-1, 3):
+        raise InputError(
+            f"--c0 is {float(c0)}; of the four inputs in two mixtures no two can have a correlation below -1/3", "--c0 0"
         )
     if mixup is not None:
         factor = (a + 1 + c0 * a) / (2 * a + 1)
@@ -38,6 +44,12 @@ def mixed_inputs(q0: Fraction, c0: Fraction, mixup: Any, scaled_mixup: Any) -> t
 
 def _scaled(a: float) -> tuple[float, float]:
     """``E[2 t (1-t) / s^2]`` and ``E[1 / s]`` with ``s^2 = t^2 + (1-t)^2``."""
+    if a < _SMALL:  # all but a share of a is at the ends
+        return a * math.pi / 2, 1 + a * math.log(2)
+    if a > _LARGE:  # in powers of x = 2 t - 1, whose variance is 1/(2 a + 1)
+        square = 1 / (2 * a + 1)
+        fourth = 3 * square / (2 * a + 3)
+        return 1 - 2 * square + 2 * fourth, math.sqrt(2) * (1 - square / 2 + 3 * fourth / 8)
     import numpy as np
     from scipy.special import roots_jacobi
 
