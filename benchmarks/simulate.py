@@ -2,8 +2,8 @@
 
 Usage: python -m benchmarks.simulate [--quick] [--neural-tangents [--deep]] [--json]
 
-Run it with the Python in whose environment the project is installed. A full run takes about three minutes, a quick one
-half a minute; ``--neural-tangents`` adds a few minutes and a download of 1 GB, ``--deep`` a quarter of an hour more.
+Run it with the Python in whose environment the project is installed. A full run takes about four minutes, a quick one
+one minute; ``--neural-tangents`` adds five minutes and a large download, ``--deep`` another half an hour.
 Processes that are compared take turns, and a ratio is the median over the turns, each measured against its neighbour,
 so that a change in the load of the machine meets both. Nothing here passes or fails: the last table sets the
 measurements beside their targets.
@@ -21,6 +21,7 @@ import sys
 import tempfile
 from dataclasses import asdict
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -81,6 +82,10 @@ def snn(*arguments: str) -> list[str]:
     """The console script beside this Python, or else the module."""
     script = Path(sys.executable).with_name("snn.exe" if os.name == "nt" else "snn")
     return [*([str(script)] if script.exists() else [sys.executable, "-m", "snn_cli"]), "simulate", *arguments]
+
+
+def wall_of(command: Sequence[str], env: dict[str, str]) -> float:
+    return run(command, env).wall
 
 
 def rival(name: str, *arguments: str | int) -> list[str]:
@@ -200,7 +205,7 @@ def depth(turns: int, threads: str) -> tuple[Table, list[Target]]:
     targets = []
     for name, (options, deep) in cases.items():
         commands = [snn(*options, "--depth", str(d), "--no-profile", "--json") for d in (SHALLOW, deep)]
-        few, many = in_turns([lambda c=c: run(c, env).wall for c in commands], turns)
+        few, many = in_turns([partial(wall_of, c, env) for c in commands], turns)
         small, large = in_turns([partial(peak, c, env) for c in commands], min(turns, 3), 0)
         table.rows.append(
             (
@@ -265,20 +270,22 @@ def grid(side: int, processes: int, calls: int, turns: int, threads: str) -> tup
         for line in sample(calls, turn):
             epsilon, fan_in = setting(line)
             fresh()
-            seconds += timed(lambda e=epsilon, n=fan_in: simulate("lselu", e, depth=200, fanin=n, profile=False))
+            seconds += timed(partial(simulate, "lselu", epsilon, depth=200, fanin=fan_in, profile=False))
         return seconds / calls
 
     called(0)
-    together, single, inside = [], [], []
+    together: list[Any] = []
+    single: list[Any] = []
+    inside: list[Any] = []
     for turn in range(turns):
         # the three are neighbours in time, and every other turn goes backwards
-        steps: list[Callable[[], None]] = [
-            lambda: together.append(run(whole, env)),
-            lambda t=turn: single.append(alone(t)),
-            lambda t=turn: inside.append(called(t)),
-        ]
-        for step in steps if turn % 2 else reversed(steps):
-            step()
+        steps = (
+            (together, partial(run, whole, env)),
+            (single, partial(alone, turn)),
+            (inside, partial(called, turn)),
+        )
+        for results, step in steps if turn % 2 else reversed(steps):
+            results.append(step())
     walls = [done.wall for done in together]
     process_walls, call_walls = [cells * wall for wall, _ in single], [cells * seconds for seconds in inside]
     times = {
@@ -364,7 +371,7 @@ def reference(layers: int, q0: str = Q0) -> Exact:
 
         for q in (mpmath.mpf(q0), mpmath.mpf("1.25"), one):
             deviation = mpmath.sqrt(q)
-            confirmed = (
+            integrals = (
                 mpmath.quad(
                     lambda z, k=k, s=deviation: (
                         (
@@ -379,7 +386,7 @@ def reference(layers: int, q0: str = Q0) -> Exact:
                 )
                 for k in range(2)
             )
-            if any(abs(a - b) > mpmath.mpf(10) ** -DIGITS for a, b in zip(moments(q), confirmed, strict=True)):
+            if any(abs(a - b) > mpmath.mpf(10) ** -DIGITS for a, b in zip(moments(q), integrals, strict=True)):
                 raise ArithmeticError(f"closed forms and quadrature of SELU disagree at q = {q}")
 
         q, log_growth, kernel = mpmath.mpf(q0), mpmath.mpf(0), mpmath.mpf(q0)
@@ -430,9 +437,8 @@ def simulated(layers: int) -> float:
 
 def by_hand(layers: int, points: int) -> float:
     """The same by the hand-written loop."""
-    from benchmarks.rivals.hermite import growth
-
-    return growth(layers, points)
+    found: float = import_module("benchmarks.rivals.hermite").growth(layers, points)
+    return found
 
 
 def factor_text(factor: float) -> str:

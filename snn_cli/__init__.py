@@ -8,18 +8,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from snn_cli.errors import CannotCompute, InputError, MissingExtra, NoSolution, SnnError
     from snn_cli.explanation import explain
-    from snn_cli.records import Note, Params, Propagation, Solution
+    from snn_cli.records import Note, Params, Propagation, Solution, Verification
     from snn_cli.simulation import simulate
     from snn_cli.solver import solve
+    from snn_cli.verification import verify
 
 __version__ = "0.1.0.dev0"
 
 _PUBLIC = {
     "solve": "solver",
     "simulate": "simulation",
+    "verify": "verification",
     "explain": "explanation",
     "Solution": "records",
     "Propagation": "records",
+    "Verification": "records",
     "Params": "records",
     "Note": "records",
     "SnnError": "errors",
@@ -39,9 +42,11 @@ __all__ = [
     "Propagation",
     "SnnError",
     "Solution",
+    "Verification",
     "explain",
     "simulate",
     "solve",
+    "verify",
 ]
 
 

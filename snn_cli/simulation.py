@@ -142,10 +142,17 @@ def simulate(
     Raises InputError for a value outside its domain, NoSolution where the activation cannot be solved, CannotCompute
     for a profile that is too long. Source: theory, sections 4 to 6.
     """
-    request = _request(
-        act, epsilon, params, depth, fanin, widths, (lam, lambda_min, zero_mean), weights, sigma_w, sigma_b, unrestored,
-        q0, c0, weight_mean, centralize, centralize_activation, mixup, scaled_mixup, max_growth, profile,
+    return run(
+        _request(
+            act, epsilon, params, depth, fanin, widths, (lam, lambda_min, zero_mean), weights, sigma_w, sigma_b,
+            unrestored, q0, c0, weight_mean, centralize, centralize_activation, mixup, scaled_mixup, max_growth,
+            profile,
+        )
     )  # fmt: skip
+
+
+def run(request: Request) -> Propagation:
+    """The record of a request that `check` has found to be in order."""
     try:
         with np.errstate(all="ignore"):
             return _simulate(request)
@@ -171,8 +178,8 @@ def check(
     lambda_min: Number | None = None,
     zero_mean: bool = False,
     **options: Any,
-) -> None:
-    """Raise what `simulate` would for arguments outside their domains, without computing anything."""
+) -> Request:
+    """The arguments of `simulate` in exact numbers; nothing is computed. Raises InputError as `simulate` does."""
     given: dict[str, Any] = {**_DEFAULTS, **options}
     request = _request(act, epsilon, closures=(lam, lambda_min, zero_mean), **given)
     source = request.source
@@ -186,6 +193,7 @@ def check(
             lambda_min=lambda_min,
             zero_mean=zero_mean,
         )
+    return request
 
 
 _DEFAULTS: dict[str, Any] = {
@@ -218,7 +226,7 @@ class _Solve(NamedTuple):
     fan_in: int | None
 
 
-class _Request(NamedTuple):
+class Request(NamedTuple):
     """What was asked for, each value inside its domain."""
 
     source: Activation | _Solve
@@ -262,7 +270,7 @@ def _request(
     scaled_mixup: Number | None,
     max_growth: Number | None,
     profile: bool,
-) -> _Request:
+) -> Request:
     ensemble = ensembles.get(weights)
     sizes = None if widths is None else parse_widths(widths)
     layers = _depth(depth, sizes, params)
@@ -280,7 +288,7 @@ def _request(
     if unrestored and ensemble.name != "truncated":
         raise InputError(f"--unrestored is about truncated weights, not {ensemble.name}", "--weights truncated")
     start, correlation = _inputs(q0, c0, mixup, scaled_mixup)
-    return _Request(
+    return Request(
         source=source,
         closures=closures,
         depth=layers,
@@ -302,7 +310,7 @@ def _request(
     )
 
 
-def _simulate(request: _Request) -> Propagation:
+def _simulate(request: Request) -> Propagation:
     source, sizes = request.source, request.sizes
     activation = _solved(*source, *request.closures) if isinstance(source, _Solve) else source
     variance_w = _weight_variance(activation, request)
@@ -477,7 +485,7 @@ def given_activation(params: Any) -> Activation:
     found = []
     for name in family.parameters:
         value = given[name]
-        if isinstance(value, bool) or not isinstance(value, int | float | Fraction) or not math.isfinite(value):
+        if not _is_finite(value):
             raise InputError(f"--params: {name} of {act} must be a finite number, not {value!r}", _RECORD)
         found.append((name, _double(value, name)))
     params_tuple = tuple(found)
@@ -486,7 +494,7 @@ def given_activation(params: Any) -> Activation:
     if dict(params_tuple)["lambda"] <= 0:
         raise InputError(f"--params: lambda of {act} must be above 0", _RECORD)
     epsilon = _field(params, "epsilon")
-    if isinstance(epsilon, bool) or not isinstance(epsilon, int | float) or not math.isfinite(epsilon):
+    if not _is_finite(epsilon) or abs(epsilon) > LARGEST:
         with np.errstate(all="ignore"):
             epsilon = float(MeanField(family, dict(params_tuple)).moments(np.array([1.0])).gain[0]) - 1
         if not math.isfinite(epsilon):
@@ -494,6 +502,12 @@ def given_activation(params: Any) -> Activation:
     gamma = _field(params, "gamma")
     known = isinstance(gamma, float) and math.isfinite(gamma)
     return Activation(act, params_tuple, float(epsilon), gamma if known else None)
+
+
+def _is_finite(value: Any) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float | Fraction):
+        return False
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _double(value: Any, name: str) -> float:
@@ -522,7 +536,7 @@ def _deviation(sigma_w: Number | None) -> Fraction | str:
     return deviation
 
 
-def _weight_variance(activation: Activation, request: _Request) -> float:
+def _weight_variance(activation: Activation, request: Request) -> float:
     kept = ensembles.variance_kept(ensembles.TRUNCATION) if request.unrestored else 1.0
     if isinstance(request.deviation_w, Fraction):
         return nearest_double(request.deviation_w**2) * kept
@@ -671,6 +685,7 @@ class _Run:
         self.modelled = (fan_in is not None or sizes is not None) and not self.has_mean and not centralize_activation
         self.sd_w = math.sqrt(network.variance_w)
         self._mean_state: tuple[Array, Array] | None = None
+        self._rates: finite_theory.Rates | None = None
 
     @property
     def notes(self) -> list[Note]:
@@ -704,14 +719,17 @@ class _Run:
 
     def rates(self) -> finite_theory.Rates:
         """Deep rates at the smallest width; variances are of q, in its own units."""
+        if self._rates is not None:
+            return self._rates
         width = min(self.sizes[:-1]) if self.sizes else self.fan_in
         assert width is not None
         found = finite_theory.rates(self.infinite.at_end, width, self.ensemble)
         q = self.infinite.q_end
-        return found._replace(
+        self._rates = found._replace(
             q_mean=None if found.q_mean is None else found.q_mean * q,
             q_variance=None if found.q_variance is None else found.q_variance * q * q,
         )
+        return self._rates
 
     def finite(self) -> Finite:
         """Deep rates; with widths that differ there are none."""

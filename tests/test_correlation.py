@@ -71,11 +71,13 @@ def plane_rule(root):
             for x, w in nodes
         ]
         rows = [(z, w * mpmath.npdf(z)) for z, w in found]
-        return tuple(np.array([np.longdouble(mpmath.nstr(v, 25)) for v in column]) for column in zip(*rows, strict=True))
+        return tuple(
+            np.array([np.longdouble(mpmath.nstr(v, 25)) for v in column]) for column in zip(*rows, strict=True)
+        )
 
 
 def plane(f, q, theta):
-    """``V - C`` and ``V + C`` in the coordinates x and y themselves, quadrant by quadrant, with the density of the pair."""
+    """``V - C`` and ``V + C`` by quadrant, in x and y themselves, with the density of the pair."""
     root, one = np.sqrt(np.longdouble(q)), np.longdouble(1)
     t, w = plane_rule(max(1.0, math.sqrt(q)))
     c, s = np.cos(one * theta), np.sin(one * theta)
@@ -138,7 +140,7 @@ def test_one_covariance_at_thirty_digits(act):
 @pytest.mark.parametrize("act", ["lselu", "sselu", "selu", "tanh", "gelu", "silu", "elu", "leaky_relu"])
 @pytest.mark.parametrize("q", [0.1, 1.0, 50.0])
 def test_near_full_correlation(act, q):
-    """``V - C = q (1 - c) (chi - O(theta))``: the leading term at angles down to 1e-12, the kink being of order theta."""
+    """``V - C = q (1 - c) (chi - O(theta))``: the leading term, down to 1e-12; kinks are of order theta."""
     f = field(act)
     gain = float(f.moments(np.array([q])).gain[0])
     for theta in (1e-12, 1e-9, 1e-7):
@@ -222,7 +224,7 @@ def test_path_of_distinct_layers():
 
 @pytest.mark.parametrize("act", ["tanh", "erf", "linear"])
 def test_odd_functions_keep_opposite_inputs_opposite(act):
-    """Also where the map repels from there, and near it the digits of ``1 + c`` are those of ``1 - c`` at the other end."""
+    """Also where the map repels; near -1 the digits of ``1 + c`` are those of ``1 - c`` at the other end."""
     correlation = Correlation(field(act, 9.0))
     path = correlation.path(np.array([0.7, 3.0]), 400, math.pi)
     assert set(path) == {math.pi}

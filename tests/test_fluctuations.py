@@ -103,7 +103,7 @@ CASES = {
     ),
     "gaussian, biases": (2000, {"act": "tanh", "depth": 12, "fanin": 48, "sigma_w": "1.3", "sigma_b": "0.3"}),
     "gaussian, widths": (2000, {"act": "selu", "widths": [96, 32] * 5 + [96]}),
-    "orthogonal": (4000, {"act": "selu", "depth": 12, "fanin": 28, "weights": "orthogonal"}),
+    "orthogonal": (4000, {"act": "selu", "depth": 8, "fanin": 28, "weights": "orthogonal"}),
     "orthogonal, biases": (
         1200,
         {"act": "selu", "depth": 10, "fanin": 40, "weights": "orthogonal", "q0": 2, **SMALL_BIAS},
@@ -191,7 +191,7 @@ def test_second_moment_of_wide_gaussian_networks(options, fan_in):
 
 @pytest.mark.parametrize(("kind", "count"), [("uniform", 14000), ("truncated", 8000)])
 def test_kurtosis_of_the_weights_on_the_second_moment(kind, count):
-    """The difference to Gaussian weights, on networks that share their random numbers; without it 0 would do as well."""
+    """The difference to Gaussian weights, on networks that share their random numbers; 0 is rejected."""
     n, depth = 24, 4
     record, gaussian = (simulate("selu", depth=depth, fanin=n, weights=w) for w in (kind, "gaussian"))
     f, _ = functions(record)
@@ -215,7 +215,7 @@ def test_kurtosis_of_the_weights_on_the_gradient():
     depth, vectors = 4, 8
     scaled = {}
     options = {"act": "silu", "depth": depth, "sigma_w": "1.3", "sigma_b": "0.5", "profile": False}
-    for n, count in ((24, 8000), (48, 12000)):
+    for n, count in ((24, 6000), (48, 8000)):
         record, gaussian = (simulate(fanin=n, weights=w, **options) for w in ("uniform", "gaussian"))
         predicted = n * (record.gradient.log_growth - gaussian.gradient.log_growth)
         f, df = functions(record)
@@ -253,7 +253,7 @@ FAMILIES = [("lselu", "0.03"), ("lselu", "0.2"), ("sselu", "0.01"), ("sselu", "0
 @pytest.mark.parametrize(("act", "epsilon"), FAMILIES)
 @pytest.mark.parametrize("fan_in", [8, 64, 1000])
 def test_rates_are_those_of_the_solver(act, epsilon, fan_in):
-    """Two implementations: half-line algebra at 200 bits for Gaussian weights at ``q = 1``, and the general recursion."""
+    """Two implementations: half-line algebra at 200 bits for Gaussian weights at ``q = 1``, and the recursion."""
     solution = solve(act, epsilon)
     ar = Multiprecision(200)
     params = {name: ar.number(Fraction(value)) for name, value in solution.params.items()}
@@ -350,7 +350,7 @@ def test_relu_is_hanin_and_nica(depth):
 @pytest.mark.parametrize("widths", [[1000, 1000, 1000], [1500, 700, 2000, 1000]])
 @pytest.mark.parametrize("kind", ["gaussian", "orthogonal"])
 def test_linear_networks_exactly(widths, kind):
-    """``|W^T v|^2`` is chi-square for Gaussian W and a beta variable for orthogonal W; its logarithm has known moments."""
+    """``|W^T v|^2`` is chi-square for Gaussian W, a beta variable for orthogonal W: known moments of the logarithm."""
     record = simulate("linear", widths=widths, weights=kind)
     mean = spread = 0.0
     for n, m in pairwise(widths):
@@ -369,7 +369,7 @@ def test_linear_networks_exactly(widths, kind):
 
 @pytest.mark.parametrize("kind", ["gaussian", "orthogonal", "uniform"])
 @pytest.mark.parametrize("options", [{"q0": 2}, {"q0": "0.3", "sigma_b": "0.2"}, {"centralize": True}, {}])
-@pytest.mark.parametrize("depth", [1, 2, 3, 40, 700])
+@pytest.mark.parametrize("depth", [1, 3, 200])
 def test_one_recursion_three_ways(kind, options, depth):
     """Layer 0 of the profile, layer 0 alone by powers of the repeated block, and widths that are all equal."""
     n = 50

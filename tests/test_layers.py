@@ -26,17 +26,19 @@ ALLOWED = {
     "propagation": {"exact", "arithmetic", "gaussian", "activations", "ensembles"},
     "solver": FOUNDATION | {"gaussian", "activations", "propagation", "certify"},
     "simulation": FOUNDATION | {"activations", "ensembles", "propagation", "solver"},
+    "engine": {"exact", "activations", "ensembles"},
+    "verification": FOUNDATION | {"activations", "ensembles", "simulation", "engine"},
     "certify": FOUNDATION | {"gaussian", "propagation", "solver"},
     "explanation": FOUNDATION | {"gaussian", "activations"},
     "reports": {"records", "activations"},
-    "cli": FOUNDATION | {"activations", "ensembles", "solver", "simulation", "certify", "explanation", "reports"},
-    "__init__": {"records", "solver", "simulation", "explanation"},
+    "cli": FOUNDATION | {"activations", "ensembles", "solver", "simulation", "verification", "certify", "explanation", "reports"},
+    "__init__": {"records", "solver", "simulation", "verification", "explanation"},
     "__main__": {"cli"},
 }
 OUTSIDE = {
     "click": {"cli"},
     "rich": {"cli", "reports"},
-    "torch": set(),
+    "torch": {"engine"},
     "matplotlib": {"reports"},
     "sympy": {"arithmetic", "explanation"},
 }

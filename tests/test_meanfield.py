@@ -99,11 +99,8 @@ def reference(act, q, centralized=False):
         mean = mpmath.fsum(w * y for _, w, y, _ in rows)
         mean_scale_slope = mpmath.fsum(w * y * (z2 - 1) for z2, w, y, _ in rows) / 2
         mean_curvature = mpmath.fsum(w * y * (z2 * z2 - 6 * z2 + 3) for z2, w, y, _ in rows) / 4
-        total = dict.fromkeys(
-            "second second_slope second_curvature fourth gain gain_slope gain_curvature gain_fourth mean_slope mixed along"
-            .split(),
-            mpmath.mpf(0),
-        )  # fmt: skip
+        names = "second second_slope second_curvature fourth gain gain_slope gain_curvature gain_fourth mean_slope"
+        total = dict.fromkeys([*names.split(), "mixed", "along"], mpmath.mpf(0))
         for z2, w, value, dy in rows:
             y = value - mean if centralized else value
             he2, he4 = w * (z2 - 1) / 2, w * (z2 * z2 - 6 * z2 + 3) / 4
@@ -241,12 +238,12 @@ def test_map_and_moments_agree(act):
 def test_shapes(act):
     """Arrays of any shape give arrays of that shape, each element as on its own."""
     f = field(act)
-    q = np.array([[0.5, 2.0, 1e3], [1e-3, 1.0, 4.0]])
+    q = np.array([[0.5, 2.0, 1e30], [1e-3, 1e3, 4.0]])
     whole = f.moments(q)
     for name in whole._fields:
         column = getattr(whole, name)
         assert column.shape == q.shape, name
-        one = float(getattr(f.moments(np.array([q[1, 2]])), name)[0])
+        one = float(getattr(f.moments(np.array([4.0])), name)[0])
         assert column[1, 2] == pytest.approx(one, rel=1e-12, abs=1e-14)
 
 

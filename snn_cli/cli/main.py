@@ -16,7 +16,11 @@ from snn_cli.errors import SnnError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS = {"solve": "snn_cli.cli.solve", "simulate": "snn_cli.cli.simulate"}
+COMMANDS = {
+    "solve": "snn_cli.cli.solve",
+    "simulate": "snn_cli.cli.simulate",
+    "verify": "snn_cli.cli.verify",
+}
 """Name -> module that defines ``command``; loaded when asked for."""
 
 OK, CHECK_FAILED, BAD_INPUT, CANNOT_COMPUTE, INTERRUPTED, CLOSED_PIPE = 0, 1, 2, 3, 130, 141

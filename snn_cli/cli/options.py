@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from snn_cli.activations import SOLVABLE
+from snn_cli.activations import BASELINES, SOLVABLE
 from snn_cli.errors import InputError
 
 if TYPE_CHECKING:
@@ -39,6 +39,12 @@ def output_format(as_json: bool, as_csv: bool) -> str:
 def _complete_act(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
     done, comma, last = incomplete.rpartition(",")
     return [f"{done}{comma}{name}" for name in SOLVABLE if name.startswith(last)]
+
+
+def complete_any_act(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """Names of all activations, after the last comma."""
+    done, comma, last = incomplete.rpartition(",")
+    return [f"{done}{comma}{name}" for name in (*SOLVABLE, *BASELINES) if name.startswith(last)]
 
 
 def complete_file(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -10,7 +10,7 @@ import click
 
 from snn_cli import activations
 from snn_cli.cli.main import CANNOT_COMPUTE, CHECK_FAILED
-from snn_cli.cli.options import closure_options, complete_file, output_format, output_options
+from snn_cli.cli.options import closure_options, complete_any_act, complete_file, output_format, output_options
 from snn_cli.cli.output import Output, Progress
 from snn_cli.cli.sweep import MAX_POINTS, example, numbers
 from snn_cli.ensembles import ENSEMBLES
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from snn_cli.records import Propagation
+    from snn_cli.simulation import Request
 
 COMPARED = ("selu", "lselu", "sselu", "relu")
 """Activations without ``--act``; relu with He weights."""
@@ -42,19 +43,13 @@ SIDE_BY_SIDE = 6
 """Records up to which a table compares them in columns; more are listed, one a line."""
 
 
-def _complete_act(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
-    done, comma, last = incomplete.rpartition(",")
-    names = (*activations.SOLVABLE, *activations.BASELINES)
-    return [f"{done}{comma}{name}" for name in names if name.startswith(last)]
-
-
 @click.command("simulate", context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--act",
     "act",
     metavar="NAME",
     multiple=True,
-    shell_complete=_complete_act,
+    shell_complete=complete_any_act,
     help=f"Activation: {', '.join((*activations.SOLVABLE, *activations.BASELINES))}. May be repeated or "
     f"comma-separated.  [default: {','.join(COMPARED)}, the last with He weights]",
 )
@@ -120,7 +115,7 @@ def command(ctx: click.Context, /, **given: Any) -> int:
     requests = _requests({name: given[name] for name in ctx.params if name in SWEPT}, given)
     profile = _profile(given, form, len(requests))
     requests = [request | {"profile": profile} for request in requests]
-    _check(requests)
+    checked = _check(requests)
     if given["plot_tolerance"] is not None and not all("fanin" in request for request in requests):
         raise InputError("--plot-tolerance draws over fan-in, which is missing", "--fanin 64,256,1024,4096")
     figures = _figures(given)
@@ -128,7 +123,7 @@ def command(ctx: click.Context, /, **given: Any) -> int:
     progress = Progress(output, len(requests), given["quiet"])
     kept: list[Propagation] = []
     failed = False
-    for done, request in enumerate(requests, 1):
+    for done, request in enumerate(checked, 1):
         try:
             record = _timed(output, request, given["verbose"])
         except KeyboardInterrupt:
@@ -157,13 +152,13 @@ def command(ctx: click.Context, /, **given: Any) -> int:
     return CHECK_FAILED if any(record.budget and not record.budget.within for record in kept) else 0
 
 
-def _timed(output: Output, request: dict[str, Any], verbose: bool) -> Propagation:
+def _timed(output: Output, request: Request, verbose: bool) -> Propagation:
     from time import perf_counter
 
-    from snn_cli.simulation import simulate
+    from snn_cli.simulation import run
 
     start = perf_counter()
-    record = simulate(**request)
+    record = run(request)
     if verbose:
         output.message(f"{record.act} depth={record.depth}: simulated in {(perf_counter() - start) * 1e3:.1f} ms")
     return record
@@ -228,11 +223,11 @@ def _profile(given: dict[str, Any], form: str, count: int) -> bool:
     return form != "table" or count <= SIDE_BY_SIDE
 
 
-def _check(requests: list[dict[str, Any]]) -> None:
+def _check(requests: list[dict[str, Any]]) -> list[Request]:
+    """Every request on its own; raises InputError before anything is computed or printed."""
     from snn_cli.simulation import check
 
-    for request in requests:
-        check(**request)
+    return [check(**request) for request in requests]
 
 
 def _report(output: Output, form: str, requests: list[dict[str, Any]], profile: bool) -> Callable[[Propagation], None]:

@@ -45,13 +45,13 @@ def resolve(device: str) -> torch.device:
     torch = require_torch()
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    found: torch.device = torch.device(device)
+    found = torch.device(device)
     try:
         torch.zeros(1, device=found)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CannotCompute(f"--device {device} is not there: {reason}", "--device cpu") from None
-    return found
+    return found  # type: ignore[no-any-return]
 
 
 def free_memory(device: torch.device) -> int:

@@ -1,9 +1,9 @@
-"""Activations on torch: f and its derivative from one pass, with one exponential between them."""
+"""Activations on torch, by its fused kernels: forward with one exponential, backward with none."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from snn_cli import activations
 
@@ -12,7 +12,15 @@ if TYPE_CHECKING:
 
     import torch
 
-    Both = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+
+class Kernel(NamedTuple):
+    """``forward(x) -> (f(x), saved)`` and ``backward(u, saved) -> u f'(x)``; both may overwrite their first argument.
+
+    One tensor is saved between the passes.
+    """
+
+    forward: Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+    backward: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 class _Plain:
@@ -22,8 +30,8 @@ class _Plain:
         return float(x)
 
 
-def both(act: str, params: Mapping[str, float]) -> Both:
-    """``x -> (f(x), f'(x))``; x may be overwritten. The derivative at 0 is the right-hand one."""
+def kernel(act: str, params: Mapping[str, float]) -> Kernel:
+    """The kernel of an activation from the registry."""
     activation = activations.find(act)
     if activation.shape is None:
         return _SMOOTH[act]
@@ -33,58 +41,99 @@ def both(act: str, params: Mapping[str, float]) -> Both:
     amplitude, slope = float(left.get((0, 1), 0.0)), float(left.get((1, 0), 0.0))
     steep = float(right.get((1, 0), 0.0))
     if not amplitude:
-        return lambda x: _piecewise_linear(x, slope, steep)
-    return lambda x: _exponential(x, amplitude, rate, slope, steep)
+        return _piecewise_linear(slope, steep)
+    if amplitude > 0 and steep > slope:
+        return _fused(amplitude, rate, slope, steep)
+    return _exponential(amplitude, rate, slope, steep)
 
 
-def _exponential(
-    x: torch.Tensor, amplitude: float, rate: float, slope: float, steep: float
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """``amplitude (e^(rate x) - 1) + slope x`` for ``x < 0``, ``steep x`` above."""
+def _fused(amplitude: float, rate: float, slope: float, steep: float) -> Kernel:
+    """``slope x`` plus a scaled ELU: ``(steep - slope) x`` above 0 and ``amplitude (e^(rate x) - 1)`` below.
+
+    The ELU's own value serves its derivative, ``rate (value + amplitude)`` below 0.
+    """
     import torch
 
-    left = x.clamp(max=0)
-    f = left * rate if rate != 1 else left.clone()
-    f.expm1_()
-    df = (f + 1).mul_(amplitude * rate)
-    f.mul_(amplitude)
-    if slope:
-        df.add_(slope)
-        f.add_(left, alpha=slope)
-    df.masked_fill_(x >= 0, steep)
-    f.add_(x.sub_(left), alpha=steep)
-    # an infinity has taken the difference to nan, which is what overflow is to show
-    return f, torch.as_tensor(df)
+    scale = steep - slope
+    alpha = amplitude / scale
+    elu, elu_backward = torch.ops.aten.elu, torch.ops.aten.elu_backward
+
+    def forward(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        value = elu(x, alpha, scale, rate)
+        return (x.mul_(slope).add_(value) if slope else value), value
+
+    def backward(u: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        g: torch.Tensor = elu_backward(u, alpha, scale, rate, True, value)
+        return g.add_(u, alpha=slope) if slope else g
+
+    return Kernel(forward, backward)
 
 
-def _piecewise_linear(x: torch.Tensor, slope: float, steep: float) -> tuple[torch.Tensor, torch.Tensor]:
+def _exponential(amplitude: float, rate: float, slope: float, steep: float) -> Kernel:
+    """``amplitude (e^(rate x) - 1) + slope x`` below 0 and ``steep x`` above, for any signs."""
+
+    def forward(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        left = x.clamp(max=0)
+        f = (left * rate).expm1_()
+        df = (f + 1).mul_(amplitude * rate).add_(slope).masked_fill_(x >= 0, steep)
+        f.mul_(amplitude).add_(left, alpha=slope).add_(x.clamp_(min=0), alpha=steep)
+        return f, df
+
+    return Kernel(forward, _multiply)
+
+
+def _piecewise_linear(slope: float, steep: float) -> Kernel:
     import torch
 
-    df = torch.full_like(x, steep).masked_fill_(x < 0, slope)
-    return x * df, df
+    def forward(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        df = torch.full_like(x, steep).masked_fill_(x < 0, slope)
+        return x.mul_(df), df
+
+    return Kernel(forward, _multiply)
 
 
-def _tanh(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    f = x.tanh_()
-    return f, 1 - f * f
+def _multiply(u: torch.Tensor, df: torch.Tensor) -> torch.Tensor:
+    return u.mul_(df)
 
 
-def _erf(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _tanh() -> Kernel:
     import torch
 
-    return torch.erf(x), (-x * x).exp_().mul_(2 / math.sqrt(math.pi))
+    def forward(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        f = x.tanh_()
+        return f, f
+
+    return Kernel(forward, lambda u, f: torch.ops.aten.tanh_backward(u, f))
 
 
-def _gelu(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _erf() -> Kernel:
     import torch
 
-    tail = torch.special.ndtr(x)
-    return x * tail, tail + x * (-x * x / 2).exp_().mul_(1 / math.sqrt(2 * math.pi))
+    def forward(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return torch.erf(x), x.square_().neg_().exp_().mul_(2 / math.sqrt(math.pi))
+
+    return Kernel(forward, _multiply)
 
 
-def _silu(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    s = x.sigmoid()
-    return x * s, s * (1 + x * (1 - s))
+def _gelu() -> Kernel:
+    import torch
+
+    return Kernel(lambda x: (torch.ops.aten.gelu(x), x), lambda u, x: torch.ops.aten.gelu_backward(u, x))
 
 
-_SMOOTH: dict[str, Any] = {"tanh": _tanh, "erf": _erf, "gelu": _gelu, "silu": _silu}
+def _silu() -> Kernel:
+    import torch
+
+    return Kernel(lambda x: (torch.ops.aten.silu(x), x), lambda u, x: torch.ops.aten.silu_backward(u, x))
+
+
+class _Smooth(dict[str, Kernel]):
+    """Kernels of the smooth activations, made when asked for: torch is loaded by then."""
+
+    def __missing__(self, act: str) -> Kernel:
+        makers = {"tanh": _tanh, "erf": _erf, "gelu": _gelu, "silu": _silu}
+        self[act] = made = makers[act]()
+        return made
+
+
+_SMOOTH = _Smooth()

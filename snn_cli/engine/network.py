@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from snn_cli.engine.elementwise import both
+from snn_cli.engine.elementwise import kernel
 from snn_cli.engine.sampling import BLOCK_ROWS, Streams, fill_weights, haar
 
 if TYPE_CHECKING:
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     import torch
 
     from snn_cli.ensembles import Ensemble
+
+
+_SMALL, _LARGE = 1e-15, 1e15  # norms whose squares, and those of their parts, are far from the ends of float32
 
 
 class Architecture(NamedTuple):
@@ -64,7 +67,7 @@ class Group:
         self._device = device
         self._keep = keep
         self._kept: dict[tuple[int, int], torch.Tensor] = {}
-        self._both = both(architecture.act, dict(architecture.params))
+        self._kernel = kernel(architecture.act, dict(architecture.params))
 
     def run(self, batch: int) -> Norms:
         """Inputs ``N(0, q0 I)`` through the networks, gradients ``N(0, I)`` at the output back to the inputs."""
@@ -73,17 +76,16 @@ class Group:
         net, depth = self._net, self._net.depth
         x = self._vectors(depth, net.widths[0], batch, math.sqrt(net.q0))
         moments, logs = [self._second_moment(x)], []
-        slopes = []
+        saved = []
         for layer in range(depth):
-            f, df = self._both(x)
-            slopes.append(df)
+            f, each = self._kernel.forward(x)
+            saved.append(each)
             x = self._forward(layer, f)
             moments.append(self._second_moment(x))
         g = self._vectors(depth + 1, net.widths[-1], batch, 1.0)
         logs.append(self._log_norm(g))
         for layer in reversed(range(depth)):
-            g = self._backward(layer, g)
-            g *= slopes.pop()
+            g = self._kernel.backward(self._backward(layer, g), saved.pop())
             logs.append(self._log_norm(g))
         return Norms(torch.stack(moments, 1).cpu(), torch.stack(logs[::-1], 1).cpu())
 
@@ -96,14 +98,10 @@ class Group:
         return out
 
     def _second_moment(self, x: torch.Tensor) -> torch.Tensor:
-        import torch
-
-        return torch.linalg.vector_norm(x, dim=-1, dtype=_wide(x)).square_().div_(x.shape[-1]).double()
+        return _norm(x).square_().div_(x.shape[-1])
 
     def _log_norm(self, g: torch.Tensor) -> torch.Tensor:
-        import torch
-
-        return torch.linalg.vector_norm(g, dim=-1, dtype=_wide(g)).double().log_().mul_(2)
+        return _norm(g).log_().mul_(2)
 
     def _forward(self, layer: int, f: torch.Tensor) -> torch.Tensor:
         import torch
@@ -112,9 +110,10 @@ class Group:
         out = torch.empty(*f.shape[:-1], rows, dtype=self._dtype, device=self._device)
         for block, start, stop in _blocks(rows, self._net.ensemble.orthogonal):
             weights = self._weights(layer, block, start, stop)
-            torch.matmul(f, weights.mT, out=out[..., start:stop]) if stop - start == rows else out[
-                ..., start:stop
-            ].copy_(torch.matmul(f, weights.mT))
+            if stop - start == rows:
+                torch.matmul(f, weights.mT, out=out)
+            else:
+                out[..., start:stop] = torch.matmul(f, weights.mT)
         if self._net.sigma_b:
             out += self._biases(layer, rows)
         return out
@@ -183,11 +182,20 @@ class Group:
         return x, self._vectors(net.depth + 1, net.widths[-1], batch, 1.0)
 
 
-def _wide(x: torch.Tensor) -> Any:
-    """Norms are summed in float64 on the CPU, so that a square does not overflow before the number itself does."""
+def _norm(x: torch.Tensor) -> torch.Tensor:
+    """Norms over the last axis, in float64 where there is one; no square overflows before the number itself does."""
     import torch
 
-    return torch.float64 if x.device.type != "mps" else torch.float32
+    norm: torch.Tensor
+    if x.device.type == "mps":
+        norm = torch.linalg.vector_norm(x.float(), dim=-1)
+        return norm
+    if x.device.type == "cpu" and x.dtype == torch.float32:  # in float64 it takes five times as long
+        norm = torch.linalg.vector_norm(x, dim=-1).double()
+        if float(norm.min()) > _SMALL and float(norm.max()) < _LARGE:
+            return norm
+    norm = torch.linalg.vector_norm(x, dim=-1, dtype=torch.float64)
+    return norm
 
 
 def _blocks(rows: int, whole: bool) -> Iterator[tuple[int, int, int]]:

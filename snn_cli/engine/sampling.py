@@ -97,4 +97,5 @@ def haar(rows: int, columns: int, deviation: float, dtype: Any, generator: torch
     q, r = torch.linalg.qr(gaussian)
     q *= torch.sign(torch.diagonal(r))
     q *= deviation * math.sqrt(tall)
-    return (q if rows == tall else q.T).to(dtype).contiguous()
+    matrix: torch.Tensor = (q if rows == tall else q.T).to(dtype).contiguous()
+    return matrix

@@ -155,9 +155,11 @@ class MeanField:
     def _by_quadrature(self, q: Array) -> LayerMoments:
         flat = np.atleast_1d(q).ravel()
         columns = [np.empty_like(flat) for _ in LayerMoments._fields]
-        order = np.argsort(flat)
-        for part in np.array_split(order, max(1, math.ceil(len(order) / 64))):
-            z, weights = quadrature.rule(self.steepness * float(np.sqrt(flat[part].max())))
+        scale = self.steepness * np.sqrt(flat)
+        octave = np.ceil(np.log2(np.maximum(scale, 1.0)))  # a rule serves its own octave only
+        groups = [np.flatnonzero(octave == each) for each in np.unique(octave)]
+        for part in (part for group in groups for part in np.array_split(group, math.ceil(len(group) / 64))):
+            z, weights = quadrature.rule(float(scale[part].max()))
             x = np.sqrt(flat[part])[:, None] * z
             f, df = self.f(x), self.df(x)
             mean, mean_scale_slope = f @ weights, (x * df) @ weights / 2

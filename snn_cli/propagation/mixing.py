@@ -32,7 +32,8 @@ def mixed_inputs(q0: Fraction, c0: Fraction, mixup: Any, scaled_mixup: Any) -> t
         )
     if c0 < Fraction(-1, 3):
         raise InputError(
-            f"--c0 is {float(c0)}; of the four inputs in two mixtures no two can have a correlation below -1/3", "--c0 0"
+            f"--c0 is {float(c0)}; of the four inputs in two mixtures no two can have a correlation below -1/3",
+            "--c0 0",
         )
     if mixup is not None:
         factor = (a + 1 + c0 * a) / (2 * a + 1)

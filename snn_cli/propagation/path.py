@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 _NEWTON_STEPS = 60
+_CONVERGED = 1e-9  # corrections from which Newton's method is sure to be in its last steps
 _CHUNKS = (192, 4096)  # layers corrected at once, at first and at most
 
 
@@ -196,6 +197,7 @@ class SecondMoment:
         """
         t = np.array(self._guess(math.log(q), count))
         start = np.array([math.log(q)])
+        size = math.inf
         for _ in range(_NEWTON_STEPS):
             value, slope = self._log_map(np.concatenate([start, t[:-1]]))
             excess = value - t
@@ -204,9 +206,10 @@ class SecondMoment:
             for i, (a, b) in enumerate(zip(slope.tolist(), excess.tolist(), strict=True)):
                 error = a * error + b
                 corrections[i] = error
-            t = t + corrections
-            if np.abs(corrections).max() <= SAME * max(1.0, float(np.abs(t).max())):
+            before, size = size, float(np.abs(corrections).max())
+            if size < _CONVERGED and size > before / 2:  # what is left is rounding
                 break
+            t = t + corrections
         iterates: Array = np.exp(t)
         return iterates
 

@@ -122,7 +122,7 @@ def comparison(
     del braille
     shared = [(text, name) for text, name in _SETTINGS if len({getattr(r, name) for r in records}) == 1]
     differing = [(text, name) for text, name in _SETTINGS if (text, name) not in shared]
-    blocks = [[_bold(line, color) for line in wrapped(_head(records, shared), width)]]
+    blocks = [[bold(line, color) for line in wrapped(_head(records, shared), width)]]
     size = max(len(text) for _, rows in _ROWS for text, _ in rows) + _GAP
     cell = 11 if shorten else 23
     across = len(records) if width is None else max(1, (width - size) // (cell + 1))
@@ -135,7 +135,7 @@ def comparison(
             values = [(text, [take(r) for r in part]) for text, take in rows]
             shown = [_line(text, row, size, cell, shorten) for text, row in values if any(x is not None for x in row)]
             if shown:
-                lines += ["", _bold(title, color), *shown]
+                lines += ["", bold(title, color), *shown]
         blocks.append(lines)
     if all(record.profile is not None for record in records):
         blocks += charts(records, width)
@@ -214,19 +214,20 @@ def _shown(value: Any, shorten: bool) -> str:
     return str(value) if isinstance(value, str | int) else number(value, shorten, 6)
 
 
-def _bold(text: str, color: bool) -> str:
+def bold(text: str, color: bool) -> str:
+    """A heading."""
     return f"\x1b[1m{text}\x1b[0m" if color else text
 
 
 def charts(records: Sequence[Propagation], width: int | None = None) -> list[list[str]]:
     """``log10 |gradient|^2`` and q over the layers, with their bands, as blocks of lines; side by side if they fit."""
-    gradient = _chart("log10 |gradient|^2, relative to the last layer", [_gradient(record) for record in records])
+    gradient = chart("log10 |gradient|^2, relative to the last layer", [_gradient(record) for record in records])
     moments = [_moment(record) for record in records]
     sizes = [point[0] for band in moments for point in band if point is not None and point[0] > 0]
     if sizes and max(sizes) > _LOG_FROM * min(sizes):
-        moment = _chart("log10 of the second moment q", [_logarithmic(band) for band in moments])
+        moment = chart("log10 of the second moment q", [_logarithmic(band) for band in moments])
     else:
-        moment = _chart("second moment q", moments)
+        moment = chart("second moment q", moments)
     legend = ", ".join(f"{_MARKS[i % len(_MARKS)]} {words.label(record, records)}" for i, record in enumerate(records))
     bands = any(record.profile and record.profile.log_gradient_sd for record in records)
     caption = f"{legend}   over layers 0 to {max(r.depth for r in records)}" + (
@@ -240,29 +241,30 @@ def charts(records: Sequence[Propagation], width: int | None = None) -> list[lis
     return [gradient, [*moment, *wrapped(caption, width)]]
 
 
-_Band = list[tuple[float, float, float] | None]
+Band = list[tuple[float, float, float] | None]
+"""Of each layer the mean, and the lower and the upper edge of its band; None where there is nothing finite."""
 
 
-def _gradient(record: Propagation) -> _Band:
+def _gradient(record: Propagation) -> Band:
     assert record.profile is not None
     means, deviations = record.profile.log_gradient, record.profile.log_gradient_sd
     return _band(means, deviations, 1 / math.log(10))
 
 
-def _moment(record: Propagation) -> _Band:
+def _moment(record: Propagation) -> Band:
     assert record.profile is not None
     return _band(record.profile.q_mean or record.profile.q, record.profile.q_sd, 1.0)
 
 
-def _band(means: Sequence[float | None], deviations: Sequence[float | None] | None, unit: float) -> _Band:
-    band: _Band = []
+def _band(means: Sequence[float | None], deviations: Sequence[float | None] | None, unit: float) -> Band:
+    band: Band = []
     for i, mean in enumerate(means):
         deviation = (deviations[i] if deviations else 0.0) or 0.0
         band.append(None if mean is None else (mean * unit, (mean - deviation) * unit, (mean + deviation) * unit))
     return band
 
 
-def _logarithmic(band: _Band) -> _Band:
+def _logarithmic(band: Band) -> Band:
     def log(x: float, least: float) -> float:
         return math.log10(max(x, least)) if math.isfinite(x) else math.log10(least)
 
@@ -274,7 +276,7 @@ def _logarithmic(band: _Band) -> _Band:
     ]
 
 
-def _chart(title: str, bands: Sequence[_Band]) -> list[str]:
+def chart(title: str, bands: Sequence[Band], marks: str = _MARKS) -> list[str]:
     """One chart: lines with their marks, edges of the bands dotted; rows from the top."""
     columns, rows = CHART
     bands = [[p if p is not None and all(map(math.isfinite, p)) else None for p in band] for band in bands]
@@ -292,7 +294,7 @@ def _chart(title: str, bands: Sequence[_Band]) -> list[str]:
 
     for which in (1, 2, 0):  # lines over edges
         for i, band in enumerate(bands):
-            mark = _EDGE if which else _MARKS[i % len(_MARKS)]
+            mark = _EDGE if which else marks[i % len(marks)]
             for column in range(columns):
                 point = band[round(column * (len(band) - 1) / (columns - 1))]
                 if point is not None and (not which or point[1] != point[2]):
@@ -330,4 +332,4 @@ class Listing:
         self._started = True
         names = [*self._fields, "log_growth", "+-", "factor", "q*"]
         head = " ".join(f"{name:<{size}}" for name, size in zip(names, sizes, strict=True)) + " notes"
-        return f"{_bold(head, self._color)}\n{line.rstrip()}"
+        return f"{bold(head, self._color)}\n{line.rstrip()}"

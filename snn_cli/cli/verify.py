@@ -1,0 +1,200 @@
+"""``snn verify``."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from snn_cli import activations
+from snn_cli.cli.main import CHECK_FAILED, INTERRUPTED
+from snn_cli.cli.options import closure_options, complete_any_act, complete_file, output_format, output_options
+from snn_cli.cli.output import Output, is_terminal
+from snn_cli.ensembles import ENSEMBLES
+from snn_cli.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from snn_cli.engine.measure import Trials
+    from snn_cli.records import Verification
+
+PASSED_ON = (
+    "epsilon", "depth", "fanin", "widths", "lam", "lambda_min", "zero_mean", "architecture", "weights", "sigma_w",
+    "sigma_b", "q0", "batch", "trials", "seed", "device", "dtype", "threads", "memory", "level", "max_growth", "save",
+    "resume",
+)  # fmt: skip
+
+
+@click.command("verify", context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--act",
+    "act",
+    metavar="NAME",
+    multiple=True,
+    shell_complete=complete_any_act,
+    help=f"Activation: {', '.join((*activations.SOLVABLE, *activations.BASELINES))}. May be repeated or "
+    "comma-separated.  [default: lselu, at epsilon 0.03]",
+)
+@click.option("--epsilon", metavar="E", help="Backward gain minus one, or auto (needs --fanin).  [default: 1/depth]")
+@click.option(
+    "--params",
+    metavar="FILE",
+    shell_complete=complete_file,
+    help="Activations from records, one a line (- is standard input), instead of --act.",
+)
+@click.option("--depth", metavar="L", help="Layers.  [default: that of --params, or 50]")
+@click.option("--fanin", "--width", "fanin", metavar="N", help="Fan-in of each.  [default: that of --params, or 128]")
+@click.option("--widths", metavar="N,NxTIMES,..", help="Widths of x[0] ... x[L] instead, such as 784,1024x20,10.")
+@closure_options
+@click.option("--architecture", metavar="NAME", default="mlp", help="Only mlp so far.  [default: mlp]")
+@click.option(
+    "--weights",
+    metavar="NAME",
+    default="gaussian",
+    shell_complete=lambda _c, _p, text: [name for name in ENSEMBLES if name.startswith(text)],
+    help=f"Weight ensemble: {', '.join(ENSEMBLES)}.  [default: gaussian]",
+)
+@click.option("--sigma-w", metavar="S", help="Deviation of the weights times sqrt(fan-in), or he.  [default: 1]")
+@click.option("--sigma-b", metavar="S", help="Deviation of the biases.  [default: 0]")
+@click.option("--q0", metavar="Q", help="Second moment of the inputs.  [default: 1]")
+@click.option("--batch", metavar="B", help="Inputs through each network.  [default: 16]")
+@click.option("--trials", metavar="T", help="Networks.  [default: 32]")
+@click.option("--seed", metavar="N", help="Seed of all random numbers.  [default: 0]")
+@click.option("--device", metavar="NAME", default="cpu", help="cpu, cuda, cuda:1, mps or auto.  [default: cpu]")
+@click.option("--dtype", metavar="NAME", default="float32", help="float64, float32, bfloat16, float16.")
+@click.option("--tf32", is_flag=True, help="Let CUDA round float32 products to TF32.")
+@click.option("--threads", metavar="N", help="Networks side by side on the CPU.  [default: the processors]")
+@click.option("--memory", metavar="SIZE", help="Memory to stay below, such as 4GiB.  [default: what is free]")
+@click.option("--level", metavar="P", help="Level of the test against theory.  [default: 0.001]")
+@click.option(
+    "--max-growth", metavar="F", help="Check: the squared gradient grows or shrinks by no more than this factor."
+)
+@click.option("--profile/--no-profile", default=True, help="With the values of every layer, or without.")
+@click.option("--save", metavar="FILE", shell_complete=complete_file, help="Keep the numbers of every network.")
+@click.option("--resume", metavar="FILE", shell_complete=complete_file, help="Add networks to a run that was kept.")
+@click.option("--plot", metavar="FILE", shell_complete=complete_file, help="Write a figure: .png, .svg or .pdf.")
+@click.option("--force", is_flag=True, help="Let a figure overwrite a file.")
+@output_options
+def command(**given: Any) -> int:
+    """Measure real random networks and hold them against theory.
+
+    Runs networks forward and backward, and tests the means of log |gradient|^2 and of q over networks
+    against what simulate predicts at this fan-in. Exit code 1 where they disagree, or where
+    --max-growth is asked for and left.
+
+    \b
+    Examples:
+      snn verify
+      snn verify --act selu --depth 40 --fanin 64 --batch 8 --trials 16 --json
+    """
+    output = Output()
+    form = output_format(given["as_json"], given["as_csv"])
+    requests = _requests(given)
+    _check(requests)
+    figure = _figure(given)
+    report = _report(output, form, given["profile"])
+    records: list[Verification] = []
+    for request in requests:
+        record = _run(output, request, given)
+        if record is None:  # another process of the run prints it
+            continue
+        report(record)
+        records.append(record)
+        if "partial" in record.notes:
+            return INTERRUPTED
+    if figure and records:
+        figure(records)
+    return CHECK_FAILED if any(_fails(record) for record in records) else 0
+
+
+def _fails(record: Verification) -> bool:
+    return record.verdict.agrees is False or record.verdict.within_budget is False
+
+
+def _requests(given: dict[str, Any]) -> list[dict[str, Any]]:
+    if given["params"] is not None and given["act"]:
+        raise InputError("--params and --act both give activations", "leave out --act")
+    common = {name: given[name] for name in PASSED_ON if given[name] is not None}
+    common["profile"] = True if given["plot"] or not (given["as_json"] or given["as_csv"]) else given["profile"]
+    common["tf32"] = given["tf32"]
+    if given["params"] is not None:
+        from snn_cli.cli.params import read
+
+        requests = [{**common, "params": record} for record in read(given["params"])]
+    elif given["act"]:
+        acts = [part.strip() for text in given["act"] for part in text.split(",")]
+        requests = [{**common, "act": act} for act in acts]
+    else:
+        requests = [common]
+    if len(requests) > 1 and (given["save"] or given["resume"]):
+        raise InputError("--save and --resume keep one run, of one activation", "--act lselu")
+    return requests
+
+
+def _check(requests: list[dict[str, Any]]) -> None:
+    """Every request on its own; raises InputError before anything is run or printed."""
+    from snn_cli.verification import check
+
+    for request in requests:
+        check(**{name: value for name, value in request.items() if name not in ("tf32", "profile")})
+
+
+def _run(output: Output, request: dict[str, Any], given: dict[str, Any]) -> Verification | None:
+    from snn_cli.engine.distributed import rank
+    from snn_cli.verification import verify
+
+    bar = None if given["quiet"] or rank() else _bar(output)
+    try:
+        record = verify(**request, progress=bar)
+    finally:
+        if bar is not None:
+            output.count("")
+    if given["verbose"] and not rank():
+        output.message(f"{record.act}: {record.trials} networks in {record.seconds:.2f} s")
+    return None if rank() else record
+
+
+def _bar(output: Output) -> Callable[[Trials, int], None] | None:
+    """The running estimate and its error, on a terminal's standard error."""
+    if not is_terminal(output.stderr):
+        return None
+
+    def show(found: Trials, total: int) -> None:
+        growth = found.log_gradient[:, 0]
+        done = len(growth)
+        error = growth.std(ddof=1) / math.sqrt(done) if done > 1 else math.nan
+        filled = round(20 * done / total)
+        output.count(
+            f"[{'#' * filled}{' ' * (20 - filled)}] {done}/{total} log growth {growth.mean():.4g} +- {error:.2g}"
+        )
+
+    return show
+
+
+def _report(output: Output, form: str, profile: bool) -> Callable[[Verification], None]:
+    if form == "json":
+        from snn_cli.reports.json import line
+
+        return lambda record: output.write(line(record))
+    if form == "csv":
+        from snn_cli.reports.verification import Rows
+
+        rows = Rows(profile)
+        return lambda record: output.write(rows(record))
+    from snn_cli.reports.verification import table
+
+    return lambda record: output.write(
+        table(record, width=output.width, shorten=output.terminal, color=output.color) + "\n"
+    )
+
+
+def _figure(given: dict[str, Any]) -> Callable[[list[Verification]], None] | None:
+    if given["plot"] is None:
+        return None
+    from snn_cli.reports import plot
+    from snn_cli.reports.verification_plot import verifications
+
+    plot.check(given["plot"], given["force"])
+    return lambda records: verifications(records, given["plot"], force=given["force"])

@@ -1,0 +1,191 @@
+"""Verifications for people, and as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from typing import TYPE_CHECKING, Any
+
+from snn_cli.records import Note
+from snn_cli.reports.propagation_notes import factor, number
+from snn_cli.reports.propagation_table import Band, bold, chart, wrapped
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from snn_cli.records import Measured, Verification
+
+_ROWS = (
+    ("drift per layer (log)", "drift", "drift_se"),
+    ("log growth, last to first", "log_growth", "log_growth_se"),
+    ("  of one input +-", "log_growth_sd", None),
+    ("q, deviation", "q_mean", None),
+    ("q, variance", "q_variance", None),
+)
+
+_SENTENCES = {
+    Note.ONE_TRIAL: "One network has no standard error: --trials 32 would give one.",
+    Note.BROKEN: "A number stopped being finite at layer {broken_layer}, in network {broken_trial}.",
+    Note.PARTIAL: "Interrupted: these are the networks that were finished by then.",
+    Note.TOO_FEW_TRIALS: (
+        "These networks cannot tell the prediction at this fan-in from that of infinite width; --trials {needed} would."
+    ),
+    Note.FINITE_WIDTH_EXTRAPOLATED: "q fluctuates by more than half of itself: theory is stretched at this fan-in.",
+    Note.NEVER_SETTLES: "gamma is not below 1: the spread of q grows with every layer.",
+    Note.EVERY_SECOND_MOMENT_FIXED: "Every second moment is a fixed point: nothing brings q back.",
+    Note.NO_FIXED_POINT: "Theory: q grows without end.",
+    Note.VANISHES: "Theory: q shrinks to 0.",
+    Note.OVERFLOW: "Theory: q overflows on the way.",
+    Note.UNDERFLOW: "Theory: q underflows on the way.",
+}
+
+
+def table(record: Verification, *, width: int | None = None, shorten: bool = False, color: bool = False) -> str:
+    """Measurement beside theory, the verdict, and charts where the record holds every layer.
+
+    width
+        Columns to fit into; None for no limit.
+    shorten
+        Six significant digits, for a terminal; else every digit.
+    color
+        Headings in bold.
+    """
+    cell = 12 if shorten else 24
+    lines = [f"{'':<27}{'measured':<{cell}} {'+-':<{cell}} {'theory':<{cell}}"]
+    for text, name, error in _ROWS:
+        values = [
+            getattr(record.measured, name),
+            None if error is None else getattr(record.measured, error),
+            getattr(record.theory, name),
+        ]
+        if any(value is not None for value in values):
+            lines.append(f"{text:<27}" + " ".join(f"{number(value, shorten, 6):<{cell}}" for value in values))
+    blocks = [[bold(line, color) for line in wrapped(_head(record), width)], lines]
+    if record.profile is not None:
+        blocks += _charts(record.profile, width)
+    sentences = [*_verdict(record, shorten), *(f"note: {text}" for text in _notes(record))]
+    blocks.append([line for text in sentences for line in wrapped(text, width)])
+    return "\n\n".join("\n".join(line.rstrip() for line in block) for block in blocks)
+
+
+def _head(record: Verification) -> str:
+    size = f"fan-in {record.fan_in}" if record.fan_in else f"widths from {record.widths[0]}" if record.widths else ""
+    epsilon = "" if record.epsilon is None else f" epsilon {record.epsilon!r}"
+    return (
+        f"{record.act}{epsilon}, depth {record.depth}, {size}, {record.weights} weights, {record.trials} networks of "
+        f"{record.batch} inputs, {record.dtype} on {record.device}, seed {record.seed}"
+    )
+
+
+def _charts(profile: Measured, width: int | None) -> list[list[str]]:
+    unit = 1 / math.log(10)
+    gradient = [
+        _scaled(profile.log_gradient_theory, None, unit),
+        _scaled(profile.log_gradient, profile.log_gradient_se, unit),
+    ]
+    moment = [_scaled(profile.q_theory, None, 1.0), _scaled(profile.q, profile.q_se, 1.0)]
+    left = chart("log10 |gradient|^2, relative to the last layer", gradient, "-*")
+    right = chart("second moment q", moment, "-*")
+    caption = f"* measured, - theory, . one standard error; over layers 0 to {profile.layer[-1]}"
+    column = max(map(len, left)) + 3
+    if width is None or column + max(map(len, right)) <= width:
+        return [[*(f"{a:<{column}}{b}" for a, b in zip(left, right, strict=True)), caption]]
+    return [] if max(map(len, left)) > width else [left, [*right, *wrapped(caption, width)]]
+
+
+def _scaled(means: Sequence[float | None], errors: Sequence[float | None] | None, unit: float) -> Band:
+    band: Band = []
+    for i, mean in enumerate(means):
+        error = (errors[i] if errors else 0.0) or 0.0
+        band.append(None if mean is None else (mean * unit, (mean - error) * unit, (mean + error) * unit))
+    return band
+
+
+def _verdict(record: Verification, shorten: bool) -> list[str]:
+    verdict = record.verdict
+    found = []
+    if verdict.agrees is None:
+        found.append(
+            "Theory is not tested: " + ("one network is not enough." if record.trials < 2 else "it has no band.")
+        )
+    elif verdict.p_value is not None:
+        word = "agrees with" if verdict.agrees else "REJECTS"
+        found.append(
+            f"The measurement {word} theory: p = {number(verdict.p_value, shorten)} at the level "
+            f"{number(verdict.level, shorten)}, over {verdict.components} layers; theory is allowed "
+            f"{number(verdict.allowance, shorten)} in the log growth."
+        )
+    else:
+        found.append("The verdict is no: the networks do not stay finite.")
+    growth = record.measured.log_growth
+    if verdict.max_growth is not None:
+        word = "stays within" if verdict.within_budget else "LEAVES"
+        found.append(
+            f"The squared gradient {word} the factor of {number(verdict.max_growth, True)}: "
+            f"typically x {factor(growth, shorten, 4)}."
+        )
+    return found
+
+
+def _notes(record: Verification) -> list[str]:
+    return [
+        _SENTENCES[note].format(
+            broken_layer=record.broken_layer,
+            broken_trial=record.broken_trial,
+            needed=record.verdict.trials_to_decide,
+        )
+        for note in record.notes
+        if note in _SENTENCES
+    ]
+
+
+class Rows:
+    """CSV rows of verifications: one a layer, or one a record without profiles; the first comes with the header."""
+
+    def __init__(self, profile: bool) -> None:
+        self._profile = profile
+        self._started = False
+
+    def __call__(self, record: Verification) -> str:
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        for cells in _layers(record) if self._profile else (_summary(record),):
+            if not self._started:
+                writer.writerow(cells)
+                self._started = True
+            writer.writerow(
+                ["" if x is None else repr(x) if isinstance(x, float) else _plain(x) for x in cells.values()]
+            )
+        return text.getvalue()
+
+
+def _plain(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+_SETTINGS = (
+    "act", "epsilon", "depth", "fan_in", "architecture", "weights", "sigma_w", "sigma_b", "q0", "batch", "trials",
+    "device", "dtype", "seed",
+)  # fmt: skip
+
+
+def _settings(record: Verification) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in _SETTINGS}
+
+
+def _layers(record: Verification) -> Iterator[dict[str, Any]]:
+    assert record.profile is not None
+    columns = record.profile._asdict()
+    for i in range(len(record.profile.layer)):
+        yield {**_settings(record), **{name: values[i] for name, values in columns.items()}}
+
+
+def _summary(record: Verification) -> dict[str, Any]:
+    cells = _settings(record)
+    for part in ("measured", "theory"):
+        cells.update((f"{part}_{name}", value) for name, value in getattr(record, part)._asdict().items())
+    cells.update((f"verdict_{name}", value) for name, value in record.verdict._asdict().items())
+    cells["broken_layer"] = record.broken_layer
+    cells["notes"] = " ".join(note.value for note in record.notes)
+    return cells

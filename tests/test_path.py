@@ -1,0 +1,130 @@
+"""The second moment layer by layer and its fixed points, against iteration one layer at a time."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from test_meanfield import ACTS, field
+
+from snn_cli import simulate
+from snn_cli.propagation.path import SecondMoment
+
+CASES = [
+    ("selu", 1.0, 0.0),
+    ("lselu", 1.0, 0.0),
+    ("tanh", 2.25, 0.0),
+    ("tanh", 0.8, 0.0),
+    ("tanh", 1.3, 0.1),
+    ("erf", 9.0, 0.04),
+    ("gelu", 1.0, 0.0),
+    ("gelu", 2.5, 0.2),
+    ("silu", 4.0, 0.0),
+    ("elu", 1.2, 0.1),
+    ("relu", 2.0, 0.0),
+    ("relu", 2.3, 0.1),
+    ("relu", 1.0, 0.3),
+    ("linear", 1.1, 0.0),
+]
+
+
+def iterate(f, q, depth):
+    found = [q]
+    for _ in range(depth):
+        found.append(float(f.second_moment_map(np.array([found[-1]]))[0][0]))
+    return np.array(found)
+
+
+@pytest.mark.parametrize(("act", "w", "b"), CASES)
+@pytest.mark.parametrize("q0", [1e-30, 1e-3, 1.0, 2.0, 300.0, 1e30])
+def test_path_is_iteration(act, w, b, q0):
+    """A tolerance in proportion to ``q``; near a fixed point that repels, rounding grows as gamma to the depth."""
+    f = field(act, w, b)
+    depth = 120
+    path = SecondMoment(f).path(q0, depth)
+    found, expected = path.at(np.arange(depth + 1)), iterate(f, q0, depth)
+    assert found == pytest.approx(expected, rel=1e-11)
+    assert path.distinct <= depth
+    assert SecondMoment(f).path(q0, 0).at(np.arange(1)) == [q0]
+
+
+def test_selu():
+    second = SecondMoment(field("selu"))
+    stable = [point for point in second.fixed_points if point.stable]
+    assert [point.q for point in stable] == pytest.approx([1.0], rel=1e-14)
+    assert stable[0].gamma == pytest.approx(0.7826478832, abs=1e-10)
+    assert stable[0].depth_scale == pytest.approx(-1 / math.log(0.7826478832), rel=1e-9)
+    assert second.fixed_points[0].q == 0
+    assert not second.fixed_points[0].stable
+
+
+def test_tanh():
+    """Disorder at ``sigma_w = 1.5``: 0 repels with ``sigma_w^2``; below 1 it is all there is."""
+    zero, point = SecondMoment(field("tanh", 2.25)).fixed_points
+    assert (zero.q, zero.stable) == (0, False)
+    assert zero.gamma == pytest.approx(2.25, rel=1e-12)
+    assert point.q == pytest.approx(iterate(field("tanh", 2.25), 1.0, 300)[-1], rel=1e-13)
+    assert point.stable
+    only = SecondMoment(field("tanh", 0.81)).fixed_points
+    assert [p.q for p in only] == [0]
+    assert only[0].stable
+
+
+@pytest.mark.parametrize("act", ["relu", "leaky_relu", "linear"])
+def test_every_second_moment_is_fixed(act):
+    second = float(field(act).moments(np.array([1.0])).second[0])
+    path = SecondMoment(field(act, 1 / second))
+    assert path.degenerate
+    assert path.fixed_points == ()
+    assert path.reached(7.0).q == 7
+    assert path.path(7.0, 50).at(np.arange(51)) == pytest.approx([7.0] * 51, rel=1e-15)
+
+
+def test_gelu_has_a_fixed_point_that_repels():
+    """Between 0, which attracts, and infinity; iterates from either side of it part."""
+    second = SecondMoment(field("gelu", 2.2))
+    unstable = [p for p in second.fixed_points if p.q and not p.stable]
+    assert len(unstable) == 1
+    q = unstable[0].q
+    assert unstable[0].gamma > 1
+    assert unstable[0].depth_scale is None
+    assert float(second.field.second_moment_map(np.array([q]))[0][0]) == pytest.approx(q, rel=1e-14)
+    assert second.reached(q * 0.99).q == 0
+    assert second.reached(q * 1.01) is None
+    assert second.path(q * 0.99, 2000).at(np.array([2000]))[0] < 1e-3 * q
+    assert second.path(q * 1.01, 2000).at(np.array([2000]))[0] > 1e3 * q
+
+
+@pytest.mark.parametrize(("act", "w"), [("relu", 4.0), ("elu", 4.0), ("relu", 0.5), ("tanh", 0.25), ("silu", 1.0)])
+def test_overflow_and_underflow(act, w):
+    """A path that leaves the doubles is a power law at the end, and its layers are counted, not followed."""
+    second = SecondMoment(field(act, w))
+    path = second.path(1.0, 10**9)
+    assert path.distinct < 2000
+    expected = iterate(second.field, 1.0, 150)
+    assert path.at(np.arange(151)) == pytest.approx(expected, rel=1e-11)
+    assert path.at(np.array([10**9]))[0] in (0, math.inf)
+
+
+@pytest.mark.parametrize("q0", ["1e-30", "1e-8", 2, "1e8", "1e30"])
+def test_huge_depth(q0):
+    record = simulate("lselu", "0.03", depth=10**9, q0=q0, profile=False)
+    assert record.fixed_point.q == 1
+    assert record.gradient.log_growth == pytest.approx(1e9 * math.log1p(0.03), rel=1e-5)
+
+
+@given(act=st.sampled_from(ACTS), w=st.floats(-1.5, 1.5), b=st.floats(0, 2), q=st.floats(-3, 3), gap=st.floats(1, 10))
+def test_paths_are_ordered(act, w, b, q, gap):
+    """Finite, positive, monotone towards the fixed point they reach, and in the order in which they started."""
+    second = SecondMoment(field(act, 10**w, b))
+    low, high = (second.path(start, 12).at(np.arange(13)) for start in (10**q, 10**q * gap))
+    assert (low <= high * (1 + 1e-11)).all()
+    assert (np.isfinite(low) & (low > 0)).all()
+    steps = np.diff(low) / low[1:]
+    assert (steps >= -1e-11).all() or (steps <= 1e-11).all()
+    end = second.reached(10**q)
+    if end is not None:
+        assert abs(low[-1] - end.q) <= abs(low[0] - end.q) * (1 + 1e-9) + 1e-11 * low[-1]
