@@ -339,8 +339,9 @@ class MeanPath(NamedTuple):
 class Budget(NamedTuple):
     """Whether the typical squared gradient stays within a factor, and what would.
 
-    ``max_depth``: the largest depth, None where every depth does. ``epsilon``: the largest one at this depth, None
-    where there is none or the activation has no parameter to solve for.
+    ``max_depth``: the largest depth, None where every depth that was followed does (up to a billion, or 16384 where q
+    never settles). ``epsilon``: the largest one at this depth, None where there is none or the activation has no
+    parameter to solve for.
     """
 
     max_growth: float

@@ -58,8 +58,8 @@ LARGEST_WIDTH = 10**9
 LARGE_FLUCTUATION = 0.25
 """Variance of the relative deviation of q from which the expansion in 1/fan-in is called extrapolated."""
 
-DEEPEST = 10**9
-"""Depth up to which the budget is followed."""
+DEEPEST, DEEPEST_UNSETTLED = 10**9, 2**14
+"""Depth up to which the budget is followed, where q settles and where every layer differs from the one before."""
 
 _CACHED = 256
 _RECORD = '{"act": "lselu", "params": {"lambda": 1, "alpha": 1.138, "beta": 0.394}}'
@@ -297,7 +297,7 @@ def _request(
         ensemble=ensemble,
         deviation_w=_deviation(sigma_w),
         unrestored=bool(unrestored),
-        deviation_b=_number(sigma_b, "--sigma-b", least=0),
+        deviation_b=_bias_deviation(sigma_b),
         q0=start,
         c0=correlation,
         weight_mean=mean_w,
@@ -531,8 +531,17 @@ def _deviation(sigma_w: Number | None) -> Fraction | str:
     if isinstance(sigma_w, str) and sigma_w.strip().lower() == "he":
         return "he"
     deviation = Fraction(1) if sigma_w is None else rational(sigma_w, "--sigma-w")
-    if not Fraction(1, 10**30) <= deviation <= 10**30:
-        raise InputError(f"--sigma-w is {sigma_w}; it must be from 1e-30 to 1e30, or he", "--sigma-w 1")
+    if not Fraction(1, 10**15) <= deviation <= 10**15:
+        raise InputError(f"--sigma-w is {sigma_w}; it must be from 1e-15 to 1e15, or he", "--sigma-w 1")
+    return deviation
+
+
+def _bias_deviation(sigma_b: Number) -> Fraction:
+    deviation = rational(sigma_b, "--sigma-b")
+    if deviation and not Fraction(1, 10**15) <= deviation <= 10**15:
+        raise InputError(
+            f"--sigma-b is {nearest_double(deviation)!r}; it must be 0 or from 1e-15 to 1e15", "--sigma-b 0.1"
+        )
     return deviation
 
 
@@ -918,9 +927,9 @@ class _Run:
         if self.sizes is not None or self.has_mean:
             return None
         lo, hi = 0, 1
-        while self.at_depth(hi)._inside(allowed):
+        while (run := self.at_depth(hi))._inside(allowed):
             lo, hi = hi, 2 * hi
-            if hi > DEEPEST:
+            if hi > (DEEPEST if run.infinite.path.distinct < lo else DEEPEST_UNSETTLED):
                 return None
         while hi - lo > 1:
             middle = (lo + hi) // 2

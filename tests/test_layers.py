@@ -31,7 +31,8 @@ ALLOWED = {
     "certify": FOUNDATION | {"gaussian", "propagation", "solver"},
     "explanation": FOUNDATION | {"gaussian", "activations"},
     "reports": {"records", "activations"},
-    "cli": FOUNDATION | {"activations", "ensembles", "solver", "simulation", "verification", "certify", "explanation", "reports"},
+    "cli": FOUNDATION
+    | {"activations", "ensembles", "solver", "simulation", "verification", "certify", "explanation", "reports"},
     "__init__": {"records", "solver", "simulation", "verification", "explanation"},
     "__main__": {"cli"},
 }

@@ -14,12 +14,13 @@ if TYPE_CHECKING:
 
 
 class Kernel(NamedTuple):
-    """``forward(x) -> (f(x), saved)`` and ``backward(u, saved) -> u f'(x)``; both may overwrite their first argument.
+    """``forward(x, saved) -> f(x)`` and ``backward(u, saved) -> u f'(x)``.
 
-    One tensor is saved between the passes.
+    ``saved`` is a tensor of the shape of x that forward fills and backward may overwrite; x and u may be overwritten,
+    and what is returned may be any of them.
     """
 
-    forward: Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+    forward: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
     backward: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
@@ -42,7 +43,7 @@ def kernel(act: str, params: Mapping[str, float]) -> Kernel:
     steep = float(right.get((1, 0), 0.0))
     if not amplitude:
         return _piecewise_linear(slope, steep)
-    if amplitude > 0 and steep > slope:
+    if amplitude > 0 and rate > 0 and steep > slope:  # then the sign of the ELU is that of x
         return _fused(amplitude, rate, slope, steep)
     return _exponential(amplitude, rate, slope, steep)
 
@@ -56,28 +57,28 @@ def _fused(amplitude: float, rate: float, slope: float, steep: float) -> Kernel:
 
     scale = steep - slope
     alpha = amplitude / scale
-    elu, elu_backward = torch.ops.aten.elu, torch.ops.aten.elu_backward
+    elu, elu_backward = torch.ops.aten.elu.out, torch.ops.aten.elu_backward.grad_input
 
-    def forward(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        value = elu(x, alpha, scale, rate)
-        return (x.mul_(slope).add_(value) if slope else value), value
+    def forward(x: torch.Tensor, saved: torch.Tensor) -> torch.Tensor:
+        elu(x, alpha, scale, rate, out=saved)
+        return x.mul_(slope).add_(saved) if slope else saved
 
-    def backward(u: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-        g: torch.Tensor = elu_backward(u, alpha, scale, rate, True, value)
-        return g.add_(u, alpha=slope) if slope else g
+    def backward(u: torch.Tensor, saved: torch.Tensor) -> torch.Tensor:
+        elu_backward(u, alpha, scale, rate, True, saved, grad_input=saved)
+        return saved.add_(u, alpha=slope) if slope else saved
 
     return Kernel(forward, backward)
 
 
 def _exponential(amplitude: float, rate: float, slope: float, steep: float) -> Kernel:
     """``amplitude (e^(rate x) - 1) + slope x`` below 0 and ``steep x`` above, for any signs."""
+    import torch
 
-    def forward(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(x: torch.Tensor, saved: torch.Tensor) -> torch.Tensor:
         left = x.clamp(max=0)
         f = (left * rate).expm1_()
-        df = (f + 1).mul_(amplitude * rate).add_(slope).masked_fill_(x >= 0, steep)
-        f.mul_(amplitude).add_(left, alpha=slope).add_(x.clamp_(min=0), alpha=steep)
-        return f, df
+        torch.add(f, 1, out=saved).mul_(amplitude * rate).add_(slope).masked_fill_(x >= 0, steep)
+        return f.mul_(amplitude).add_(left, alpha=slope).add_(x.clamp_(min=0), alpha=steep)
 
     return Kernel(forward, _multiply)
 
@@ -85,32 +86,39 @@ def _exponential(amplitude: float, rate: float, slope: float, steep: float) -> K
 def _piecewise_linear(slope: float, steep: float) -> Kernel:
     import torch
 
-    def forward(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        df = torch.full_like(x, steep).masked_fill_(x < 0, slope)
-        return x.mul_(df), df
+    if steep == 1 and slope >= 0:
+        leaky, leaky_backward = torch.ops.aten.leaky_relu.out, torch.ops.aten.leaky_relu_backward.grad_input
+        return Kernel(
+            lambda x, saved: leaky(x, slope, out=saved),
+            lambda u, saved: leaky_backward(u, saved, slope, True, grad_input=saved),
+        )
+
+    def forward(x: torch.Tensor, saved: torch.Tensor) -> torch.Tensor:
+        saved.fill_(steep).masked_fill_(x < 0, slope)
+        return x.mul_(saved)
 
     return Kernel(forward, _multiply)
 
 
-def _multiply(u: torch.Tensor, df: torch.Tensor) -> torch.Tensor:
-    return u.mul_(df)
+def _multiply(u: torch.Tensor, saved: torch.Tensor) -> torch.Tensor:
+    return u.mul_(saved)
 
 
 def _tanh() -> Kernel:
     import torch
 
-    def forward(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        f = x.tanh_()
-        return f, f
-
-    return Kernel(forward, lambda u, f: torch.ops.aten.tanh_backward(u, f))
+    return Kernel(
+        lambda x, saved: torch.tanh(x, out=saved),
+        lambda u, saved: torch.ops.aten.tanh_backward.grad_input(u, saved, grad_input=saved),
+    )
 
 
 def _erf() -> Kernel:
     import torch
 
-    def forward(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return torch.erf(x), x.square_().neg_().exp_().mul_(2 / math.sqrt(math.pi))
+    def forward(x: torch.Tensor, saved: torch.Tensor) -> torch.Tensor:
+        torch.mul(x, x, out=saved).neg_().exp_().mul_(2 / math.sqrt(math.pi))
+        return x.erf_()
 
     return Kernel(forward, _multiply)
 
@@ -118,13 +126,19 @@ def _erf() -> Kernel:
 def _gelu() -> Kernel:
     import torch
 
-    return Kernel(lambda x: (torch.ops.aten.gelu(x), x), lambda u, x: torch.ops.aten.gelu_backward(u, x))
+    return Kernel(
+        lambda x, saved: torch.ops.aten.gelu.out(saved.copy_(x), out=x),
+        lambda u, saved: torch.ops.aten.gelu_backward.grad_input(u, saved, grad_input=saved),
+    )
 
 
 def _silu() -> Kernel:
     import torch
 
-    return Kernel(lambda x: (torch.ops.aten.silu(x), x), lambda u, x: torch.ops.aten.silu_backward(u, x))
+    return Kernel(
+        lambda x, saved: torch.ops.aten.silu.out(saved.copy_(x), out=x),
+        lambda u, saved: torch.ops.aten.silu_backward.grad_input(u, saved, grad_input=saved),
+    )
 
 
 class _Smooth(dict[str, Kernel]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import pairwise
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from snn_cli.engine import device as devices
-from snn_cli.engine.network import Architecture, Group
+from snn_cli.engine.network import Architecture, Group, Workspace
 from snn_cli.engine.sampling import BLOCK_ROWS, Streams
 from snn_cli.errors import CannotCompute
 
@@ -129,11 +130,14 @@ def measure(
     kind = getattr(torch, dtype)
     found = Trials.empty(architecture.depth)
 
+    own = threading.local()
+
     def run(start: int) -> Trials:
-        torch.set_num_threads(1)  # of this thread; groups are what runs side by side
         with torch.inference_mode():
-            streams = Streams(seed, architecture.widths, device)
-            norms = Group(architecture, streams, start, split.group, kind, device, split.keep).run(batch)
+            if not hasattr(own, "space"):
+                torch.set_num_threads(1)  # of this thread; groups are what runs side by side
+                own.space, own.streams = Workspace(kind, device), Streams(seed, architecture.widths, device)
+            norms = Group(architecture, own.streams, start, split.group, own.space, split.keep).run(batch)
         return _reduce(start, norms.second_moment.numpy(), norms.log_gradient.numpy(), wanted)
 
     queue = iter(starts)

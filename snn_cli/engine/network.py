@@ -9,7 +9,7 @@ from snn_cli.engine.elementwise import kernel
 from snn_cli.engine.sampling import BLOCK_ROWS, Streams, fill_weights, haar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     import torch
 
@@ -51,6 +51,25 @@ class Norms(NamedTuple):
     log_gradient: torch.Tensor
 
 
+class Workspace:
+    """Tensors that one group after another writes into: fresh memory costs as much as a layer's arithmetic."""
+
+    def __init__(self, dtype: Any, device: Any) -> None:
+        self.dtype = dtype
+        self.device = device
+        self._known: dict[tuple[Any, ...], torch.Tensor] = {}
+
+    def __call__(self, name: str, key: int, shape: tuple[int, ...], dtype: Any = None) -> torch.Tensor:
+        """The tensor of that name, key and shape, with whatever was last written into it."""
+        import torch
+
+        found = self._known.get((name, key, shape))
+        if found is None:
+            found = torch.empty(shape, dtype=dtype or self.dtype, device=self.device)
+            self._known[name, key, shape] = found
+        return found
+
+
 class Group:
     """Networks of the trials ``first ... first + count - 1``.
 
@@ -58,110 +77,114 @@ class Group:
     """
 
     def __init__(
-        self, architecture: Architecture, streams: Streams, first: int, count: int, dtype: Any, device: Any, keep: bool
+        self, architecture: Architecture, streams: Streams, first: int, count: int, space: Workspace, keep: bool
     ) -> None:
         self._net = architecture
         self._streams = streams
         self._trials = range(first, first + count)
-        self._dtype = dtype
-        self._device = device
+        self._space = space
         self._keep = keep
-        self._kept: dict[tuple[int, int], torch.Tensor] = {}
+        self._drawn: set[tuple[int, int]] = set()
         self._kernel = kernel(architecture.act, dict(architecture.params))
 
     def run(self, batch: int) -> Norms:
         """Inputs ``N(0, q0 I)`` through the networks, gradients ``N(0, I)`` at the output back to the inputs."""
+        narrow = self._space.dtype is not _float64() and self._space.device.type == "cpu"
+        norms = self._run(batch, wide=not narrow)
+        if narrow and not all(float(n.min()) > _SMALL and float(n.max()) < _LARGE for n in norms):
+            norms = self._run(batch, wide=True)
+        forward, backward = (n.permute(1, 0, 2).cpu().double() for n in norms)
+        return Norms(forward.square_() / _units(self._net.widths), backward.log_().mul_(2))
+
+    def _run(self, batch: int, wide: bool) -> tuple[torch.Tensor, torch.Tensor]:
+        """Norms of the pre-activations and of the gradients, of shape (depth + 1, trials, batch).
+
+        ``wide``: summed in float64, so that no square overflows before the number itself does; on the CPU that takes
+        five times as long.
+        """
         import torch
 
-        net, depth = self._net, self._net.depth
-        x = self._vectors(depth, net.widths[0], batch, math.sqrt(net.q0))
-        moments, logs = [self._second_moment(x)], []
-        saved = []
+        net, space, depth, count = self._net, self._space, self._net.depth, len(self._trials)
+        dtype = torch.float64 if wide and space.device.type != "mps" else torch.float32
+        dtype = torch.float64 if space.dtype is torch.float64 else dtype
+        forward, backward = (
+            space(f"{name} {dtype}", 0, (depth + 1, count, batch), dtype) for name in ("forward", "backward")
+        )
+        x = self._vectors("x", depth, net.widths[0], batch, math.sqrt(net.q0))
+        torch.linalg.vector_norm(x, dim=-1, dtype=dtype, out=forward[0])
         for layer in range(depth):
-            f, each = self._kernel.forward(x)
-            saved.append(each)
-            x = self._forward(layer, f)
-            moments.append(self._second_moment(x))
-        g = self._vectors(depth + 1, net.widths[-1], batch, 1.0)
-        logs.append(self._log_norm(g))
+            f = self._kernel.forward(x, space("saved", layer, x.shape))
+            x = self._forward(layer, f, batch)
+            torch.linalg.vector_norm(x, dim=-1, dtype=dtype, out=forward[layer + 1])
+        g = self._vectors("g", depth + 1, net.widths[-1], batch, 1.0)
+        torch.linalg.vector_norm(g, dim=-1, dtype=dtype, out=backward[depth])
         for layer in reversed(range(depth)):
-            g = self._kernel.backward(self._backward(layer, g), saved.pop())
-            logs.append(self._log_norm(g))
-        return Norms(torch.stack(moments, 1).cpu(), torch.stack(logs[::-1], 1).cpu())
+            u = self._backward(layer, g, batch)
+            g = self._kernel.backward(u, space("saved", layer, u.shape))
+            torch.linalg.vector_norm(g, dim=-1, dtype=dtype, out=backward[layer])
+        self._drawn.clear()
+        return forward, backward
 
-    def _vectors(self, stream: int, width: int, batch: int, deviation: float) -> torch.Tensor:
-        import torch
-
-        out = torch.empty(len(self._trials), batch, width, dtype=self._dtype, device=self._device)
-        for i, trial in enumerate(self._trials):
-            out[i].normal_(0, deviation, generator=self._streams(trial, stream, 0))
+    def _vectors(self, name: str, stream: int, width: int, batch: int, deviation: float) -> torch.Tensor:
+        out = self._space(name, 0, (len(self._trials), batch, width))
+        for each, generator in zip(out, self._streams.generators(self._trials, stream, 0), strict=True):
+            each.normal_(0, deviation, generator=generator)
         return out
 
-    def _second_moment(self, x: torch.Tensor) -> torch.Tensor:
-        return _norm(x).square_().div_(x.shape[-1])
-
-    def _log_norm(self, g: torch.Tensor) -> torch.Tensor:
-        return _norm(g).log_().mul_(2)
-
-    def _forward(self, layer: int, f: torch.Tensor) -> torch.Tensor:
+    def _forward(self, layer: int, f: torch.Tensor, batch: int) -> torch.Tensor:
         import torch
 
         rows = self._net.widths[layer + 1]
-        out = torch.empty(*f.shape[:-1], rows, dtype=self._dtype, device=self._device)
+        out = self._space("x", (layer + 1) % 2, (len(self._trials), batch, rows))
         for block, start, stop in _blocks(rows, self._net.ensemble.orthogonal):
             weights = self._weights(layer, block, start, stop)
             if stop - start == rows:
                 torch.matmul(f, weights.mT, out=out)
             else:
-                out[..., start:stop] = torch.matmul(f, weights.mT)
-        if self._net.sigma_b:
-            out += self._biases(layer, rows)
-        return out
+                part = self._space("part", start, (len(self._trials), batch, stop - start))
+                out[..., start:stop] = torch.matmul(f, weights.mT, out=part)
+        return out.add_(self._biases(layer, rows)) if self._net.sigma_b else out
 
-    def _backward(self, layer: int, g: torch.Tensor) -> torch.Tensor:
+    def _backward(self, layer: int, g: torch.Tensor, batch: int) -> torch.Tensor:
         import torch
 
-        total = None
+        shape = (len(self._trials), batch, self._net.widths[layer])
+        total = self._space("u", layer % 2, shape)  # g may be the other
         for block, start, stop in _blocks(self._net.widths[layer + 1], self._net.ensemble.orthogonal):
             weights = self._weights(layer, block, start, stop)
-            part = torch.matmul(g[..., start:stop], weights)
-            total = part if total is None else total.add_(part)
-            self._kept.pop((layer, block), None)
-        assert total is not None
+            piece = g if stop - start == g.shape[-1] else g[..., start:stop].contiguous()
+            if not start:
+                torch.matmul(piece, weights, out=total)
+            else:
+                total += torch.matmul(piece, weights, out=self._space("u", 2, shape))
         return total
 
     def _weights(self, layer: int, block: int, start: int, stop: int) -> torch.Tensor:
         """Rows of the layer's matrices, of shape (trials, rows, fan-in)."""
-        import torch
-
-        if (layer, block) in self._kept:
-            return self._kept[layer, block]
         net, columns = self._net, self._net.widths[layer]
+        place = layer * self._streams.blocks + block if self._keep else -1
+        weights = self._space("weights", place, (len(self._trials), stop - start, columns))
+        if (layer, block) in self._drawn:
+            return weights
         deviation = net.sigma_w / math.sqrt(columns)
-        if net.ensemble.orthogonal:
-            matrices = [
-                haar(stop - start, columns, deviation, self._dtype, self._streams(trial, layer, block))
-                for trial in self._trials
-            ]
-            weights = torch.stack(matrices)
-        else:
-            weights = torch.empty(len(self._trials), stop - start, columns, dtype=self._dtype, device=self._device)
-            for i, trial in enumerate(self._trials):
-                fill_weights(weights[i], net.ensemble, deviation, self._streams(trial, layer, block))
+        for each, generator in zip(weights, self._streams.generators(self._trials, layer, block), strict=True):
+            if net.ensemble.orthogonal:
+                each.copy_(haar(stop - start, columns, deviation, self._space.dtype, generator))
+            else:
+                fill_weights(each, net.ensemble, deviation, generator)
         if net.weight_mean:
             weights += net.weight_mean * deviation
         if net.centralize:
             weights -= weights.mean(-1, keepdim=True)
         if self._keep:
-            self._kept[layer, block] = weights
+            self._drawn.add((layer, block))
         return weights
 
     def _biases(self, layer: int, rows: int) -> torch.Tensor:
-        import torch
-
-        out = torch.empty(len(self._trials), 1, rows, dtype=self._dtype, device=self._device)
-        for i, trial in enumerate(self._trials):
-            out[i].normal_(0, self._net.sigma_b, generator=self._streams(trial, layer, self._streams.bias_block))
+        out = self._space("biases", 0, (len(self._trials), 1, rows))
+        streams = self._streams.generators(self._trials, layer, self._streams.bias_block)
+        for each, generator in zip(out, streams, strict=True):
+            each.normal_(0, self._net.sigma_b, generator=generator)
         return out
 
     def matrices(self) -> list[tuple[torch.Tensor, torch.Tensor | None]]:
@@ -171,31 +194,27 @@ class Group:
         found = []
         for layer in range(self._net.depth):
             rows = self._net.widths[layer + 1]
-            parts = [self._weights(layer, *block) for block in _blocks(rows, self._net.ensemble.orthogonal)]
-            found.append((torch.cat(parts, 1), self._biases(layer, rows) if self._net.sigma_b else None))
+            parts = [self._weights(layer, *block).clone() for block in _blocks(rows, self._net.ensemble.orthogonal)]
+            found.append((torch.cat(parts, 1), self._biases(layer, rows).clone() if self._net.sigma_b else None))
         return found
 
     def ends(self, batch: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Inputs and output gradients."""
         net = self._net
-        x = self._vectors(net.depth, net.widths[0], batch, math.sqrt(net.q0))
-        return x, self._vectors(net.depth + 1, net.widths[-1], batch, 1.0)
+        x = self._vectors("x", net.depth, net.widths[0], batch, math.sqrt(net.q0)).clone()
+        return x, self._vectors("g", net.depth + 1, net.widths[-1], batch, 1.0).clone()
 
 
-def _norm(x: torch.Tensor) -> torch.Tensor:
-    """Norms over the last axis, in float64 where there is one; no square overflows before the number itself does."""
+def _float64() -> Any:
     import torch
 
-    norm: torch.Tensor
-    if x.device.type == "mps":
-        norm = torch.linalg.vector_norm(x.float(), dim=-1)
-        return norm
-    if x.device.type == "cpu" and x.dtype == torch.float32:  # in float64 it takes five times as long
-        norm = torch.linalg.vector_norm(x, dim=-1).double()
-        if float(norm.min()) > _SMALL and float(norm.max()) < _LARGE:
-            return norm
-    norm = torch.linalg.vector_norm(x, dim=-1, dtype=torch.float64)
-    return norm
+    return torch.float64
+
+
+def _units(widths: tuple[int, ...]) -> torch.Tensor:
+    import torch
+
+    return torch.tensor(widths, dtype=torch.float64)[None, :, None]
 
 
 def _blocks(rows: int, whole: bool) -> Iterator[tuple[int, int, int]]:
@@ -204,8 +223,3 @@ def _blocks(rows: int, whole: bool) -> Iterator[tuple[int, int, int]]:
         return
     for block, start in enumerate(range(0, rows, BLOCK_ROWS)):
         yield block, start, min(start + BLOCK_ROWS, rows)
-
-
-def parameters(mapping: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
-    """Parameter values in a form that can be compared and hashed."""
-    return tuple(mapping.items())

@@ -6,7 +6,11 @@ import hashlib
 import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     import torch
 
     from snn_cli.ensembles import Ensemble
@@ -14,7 +18,9 @@ if TYPE_CHECKING:
 BLOCK_ROWS = 512
 """Rows of a weight matrix that are drawn, and multiplied, at a time."""
 
-_WORD = 0xFFFFFFFF
+_WORD = np.uint64(0xFFFFFFFF)
+_SIGNED = 2**63 - 1
+_FIRST, _SECOND = np.uint64(0x85EBCA6B), np.uint64(0xC2B2AE35)  # multipliers of MurmurHash3's finalizer
 _TRUNCATION = 2.0
 
 
@@ -32,30 +38,36 @@ class Streams:
         self._device = device
         self._generator = torch.Generator(device=device)
         self._keys = [
-            int.from_bytes(hashlib.blake2b(f"{seed}:{i}".encode(), digest_size=4).digest(), "little") for i in range(4)
+            np.uint64(int.from_bytes(hashlib.blake2b(f"{seed}:{i}".encode(), digest_size=4).digest(), "little"))
+            for i in range(4)
         ]
-        self._high = int.from_bytes(hashlib.blake2b(str(seed).encode(), digest_size=3).digest(), "little")
-        self._blocks = max(-(-width // BLOCK_ROWS) for width in widths) + 1
-        self._stride = (len(widths) + 1) * self._blocks
+        self._high = np.uint64(int.from_bytes(hashlib.blake2b(str(seed).encode(), digest_size=3).digest(), "little"))
+        self.blocks = max(-(-width // BLOCK_ROWS) for width in widths) + 1
+        self._stride = (len(widths) + 1) * self.blocks
 
-    def __call__(self, trial: int, layer: int, block: int) -> torch.Generator:
-        """The generator at the start of that stream; valid until the next call."""
-        number = trial * self._stride + layer * self._blocks + block
+    def seeds(self, trials: Sequence[int], layer: int, block: int) -> list[int]:
+        """Seeds of the streams of that layer and block, one a trial."""
+        number = np.array(trials, dtype=np.uint64) * np.uint64(self._stride) + np.uint64(layer * self.blocks + block)
         x = number & _WORD
         for key in self._keys:  # every step is a bijection
             x ^= key
-            x = (x * 0x85EBCA6B) & _WORD
-            x ^= x >> 13
-            x = (x * 0xC2B2AE35) & _WORD
-            x ^= x >> 16
-        if self._device.type != "cpu":
-            x |= (self._high ^ (number >> 32)) << 32
-        return self._generator.manual_seed(x)
+            x = (x * _FIRST) & _WORD
+            x ^= x >> np.uint64(13)
+            x = (x * _SECOND) & _WORD
+            x ^= x >> np.uint64(16)
+        if self._device.type != "cpu":  # other generators take 64 bits
+            x |= (number >> np.uint64(32) ^ self._high) << np.uint64(32)
+        return [int(seed) & _SIGNED for seed in x]
+
+    def generators(self, trials: Sequence[int], layer: int, block: int) -> Iterator[torch.Generator]:
+        """The generator at the start of each of these streams, valid until the next."""
+        for seed in self.seeds(trials, layer, block):
+            yield self._generator.manual_seed(seed)
 
     @property
     def bias_block(self) -> int:
         """The block of a layer that its biases come from."""
-        return self._blocks - 1
+        return self.blocks - 1
 
 
 def fill_weights(out: torch.Tensor, ensemble: Ensemble, deviation: float, generator: torch.Generator) -> None:

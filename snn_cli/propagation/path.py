@@ -88,9 +88,12 @@ class SecondMoment:
         return t.tolist(), value.tolist(), slope.tolist()
 
     def _log_map(self, t: Array) -> tuple[Array, Array]:
-        value, slope = self.field.second_moment_map(np.exp(t))
+        """``log V`` and ``d log V / d log q``, a power law beyond the second moments that can be evaluated."""
+        inside = np.clip(t, math.log(SMALLEST), math.log(LARGEST))
+        value, slope = self.field.second_moment_map(np.exp(inside))
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.log(value), slope / value
+            power = slope / value
+            return np.log(value) + np.where(inside == t, 0.0, power * (t - inside)), power
 
     @cached_property
     def degenerate(self) -> bool:
@@ -210,7 +213,8 @@ class SecondMoment:
             if size < _CONVERGED and size > before / 2:  # what is left is rounding
                 break
             t = t + corrections
-        iterates: Array = np.exp(t)
+        with np.errstate(over="ignore", under="ignore"):
+            iterates: Array = np.exp(t)
         return iterates
 
     def _guess(self, t: float, count: int) -> list[float]:
