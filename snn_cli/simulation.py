@@ -55,17 +55,26 @@ LONGEST_PROFILE = 1_000_000
 
 LARGEST_WIDTH = 10**9
 
-LARGE_FLUCTUATION = 0.25
-"""Variance of the relative deviation of q from which the expansion in 1/fan-in is called extrapolated."""
+LARGE_FLUCTUATION, LARGE_STEP = 0.25, 0.12
+"""Variance of the relative deviation of q, and variance that one layer adds to the log gradient, from which the
+expansion in 1/fan-in is called extrapolated."""
+
+FAILS = 6.0
+"""How many times as much makes it void: predictions are then those of infinite width."""
+
+SHIFTED = 1e-4
+"""Distance of a centralized fixed point from 1 that is worth a note."""
 
 DEEPEST, DEEPEST_UNSETTLED = 10**9, 2**14
 """Depth up to which the budget is followed, where q settles and where every layer differs from the one before."""
 
 _CACHED = 256
 _RECORD = '{"act": "lselu", "params": {"lambda": 1, "alpha": 1.138, "beta": 0.394}}'
+_AT_ONCE = 2048
 _EXAMPLES = {"--max-growth": 10, "--sigma-b": 0.1}
 _EPSILONS = tuple(10.0 ** (k / 4) for k in range(4, -33, -1))
-_EPSILON_ACCURACY = 1e-5
+_EPSILON_ACCURACY = 1e-7
+_SETTLING = 64  # depths looked at one by one
 _EPSILON_DIGITS = 4
 _LARGEST_EXPONENT = 709.0
 
@@ -350,7 +359,7 @@ def _simulate(request: Request) -> Propagation:
         scaled_mixup=request.scaled_mixup,
         fixed_point=run.infinite.fixed_point,
         fixed_points=run.infinite.fixed_points,
-        covariance=run.infinite.covariance,
+        covariance=Covariance(None, None, None) if run.has_mean else run.infinite.covariance,
         isometry=run.isometry(),
         finite=run.finite(),
         gradient=run.gradient(),
@@ -402,7 +411,9 @@ def _fan_in(fanin: int | str | None, sizes: list[int] | None, params: Any) -> in
     if sizes is None:
         return given or _from_record(params, "fan_in")
     if given is not None:
-        raise InputError("--fanin and --widths contradict each other: widths say the fan-in of each layer", "--widths")
+        raise InputError(
+            "--fanin and --widths contradict each other: widths say the fan-in of each layer", "leave out --fanin"
+        )
     return sizes[0] if len(set(sizes)) == 1 else None
 
 
@@ -493,12 +504,13 @@ def given_activation(params: Any) -> Activation:
         return Activation(act, params_tuple, None)
     if dict(params_tuple)["lambda"] <= 0:
         raise InputError(f"--params: lambda of {act} must be above 0", _RECORD)
+    with np.errstate(all="ignore"):
+        gain = float(MeanField(family, dict(params_tuple)).moments(np.array([1.0])).gain[0])
+    if not math.isfinite(gain):
+        raise _out_of_range(Activation(act, params_tuple, None))
     epsilon = _field(params, "epsilon")
-    if not _is_finite(epsilon) or abs(epsilon) > LARGEST:
-        with np.errstate(all="ignore"):
-            epsilon = float(MeanField(family, dict(params_tuple)).moments(np.array([1.0])).gain[0]) - 1
-        if not math.isfinite(epsilon):
-            raise _out_of_range(Activation(act, params_tuple, None))
+    if not _is_finite(epsilon) or abs(float(epsilon) + 1 - gain) > 1e-9 * gain:  # parameters by hand
+        epsilon = gain - 1
     gamma = _field(params, "gamma")
     known = isinstance(gamma, float) and math.isfinite(gamma)
     return Activation(act, params_tuple, float(epsilon), gamma if known else None)
@@ -559,7 +571,7 @@ def _inputs(q0: Number, c0: Number, mixup: Number | None, scaled_mixup: Number |
         raise InputError(f"--q0 is {q0}; the second moment of the inputs must be from 1e-30 to 1e30", "--q0 1")
     correlation = rational(c0, "--c0")
     if abs(correlation) > 1:
-        raise InputError(f"--c0 is {c0}; a correlation is from -1 to 1", "--c0 0.5")
+        raise InputError(f"--c0 is {nearest_double(correlation)!r}; a correlation is from -1 to 1", "--c0 0.5")
     if mixup is not None and scaled_mixup is not None:
         raise InputError("--mixup and --scaled-mixup contradict each other", "leave out --scaled-mixup")
     return mixed_inputs(start, correlation, mixup, scaled_mixup)
@@ -691,10 +703,15 @@ class _Run:
         self.depth = network.depth
         self.infinite = _infinite(network)
         self.has_mean = bool(weight_mean) and not network.centralized
+        self.centralize_activation = centralize_activation
         self.modelled = (fan_in is not None or sizes is not None) and not self.has_mean and not centralize_activation
+        self.expansion_fails = False
         self.sd_w = math.sqrt(network.variance_w)
         self._mean_state: tuple[Array, Array] | None = None
         self._rates: finite_theory.Rates | None = None
+        self._mean_path: MeanPath | None = None
+        if self.modelled and not self._sizes_of_terms() < FAILS:
+            self.modelled, self.expansion_fails = False, True
 
     @property
     def notes(self) -> list[Note]:
@@ -711,20 +728,48 @@ class _Run:
             found.append(Note.OVERFLOW)
         elif not last:
             found.append(Note.UNDERFLOW)
-        sized = self.fan_in is not None or self.sizes is not None
-        if sized and not self.modelled:
-            found.append(Note.FINITE_NOT_MODELLED)
-        elif sized:
-            rates = self.rates()
-            if rates.q_variance is None and infinite.limit is None:
-                found.append(Note.NEVER_SETTLES)
-            if (rates.q_variance or 0) / infinite.q_end**2 > LARGE_FLUCTUATION:
-                found.append(Note.FINITE_WIDTH_EXTRAPOLATED)
-        if self.has_mean and not np.isfinite(self.mean_state()[0][-1]):
-            found.append(Note.MEAN_ESCAPES)
-        if self.network.centralized and infinite.limit is None and abs(infinite.q_end - 1) > 1e-6:
+        found += self._finite_notes()
+        if self.has_mean:
+            found.append(Note.MEAN_NOT_COUNTED)
+            if self.beyond_tolerance:
+                found.append(Note.BEYOND_TOLERANCE)
+            elif not np.isfinite(self.mean_state()[0][-1]):
+                found.append(Note.MEAN_ESCAPES)
+        if self.network.centralized and infinite.limit is None and abs(infinite.q_end - 1) > SHIFTED:
             found.append(Note.CENTRALIZATION_SHIFTS)
         return found
+
+    def _finite_notes(self) -> list[Note]:
+        if self.fan_in is None and self.sizes is None:
+            return []
+        if self.expansion_fails:
+            return [Note.EXPANSION_FAILS]
+        if not self.modelled:
+            return [Note.FINITE_NOT_MODELLED]
+        found = []
+        if self.rates().q_variance is None and self.infinite.limit is None:
+            found.append(Note.NEVER_SETTLES)
+        if self._sizes_of_terms() > 1:
+            found.append(Note.FINITE_WIDTH_EXTRAPOLATED)
+        return found
+
+    def _sizes_of_terms(self) -> float:
+        """Largest term of the expansion, in units of those from which it is called extrapolated."""
+        corrections = self.corrections(False)
+        assert corrections is not None
+        spread = 0.0 if self.homogeneous else corrections.largest_variance / LARGE_FLUCTUATION
+        return max(spread, corrections.largest_step / LARGE_STEP)
+
+    @property
+    def homogeneous(self) -> bool:
+        """Whether the spread of q is known exactly, and no other term depends on it."""
+        return self.infinite.field.homogeneous and not self.network.variance_b
+
+    @property
+    def beyond_tolerance(self) -> bool:
+        """Whether a mean of the units is not attracted to 0: which way it goes is left to chance."""
+        slope = self.mean_path().slope
+        return slope is not None and abs(slope) > 1
 
     def rates(self) -> finite_theory.Rates:
         """Deep rates at the smallest width; variances are of q, in its own units."""
@@ -752,21 +797,38 @@ class _Run:
             return None
         if self.fan_in is None:
             assert self.sizes is not None
+            widths = [float(n) for n in self.sizes]
             return finite_theory.fluctuations(
-                self.infinite.columns, self.depth, [float(n) for n in self.sizes], self.ensemble, profile
+                self.infinite.columns, self.depth, widths, self.ensemble, profile, homogeneous=self.homogeneous
+            )
+        if self.homogeneous:
+            return finite_theory.fluctuations(
+                self.infinite.columns, self.depth, None, self.ensemble, profile, float(self.fan_in), homogeneous=True
             )
         unit = _unit_fluctuations(self.network, self.ensemble.name, profile)
-        return finite_theory.Fluctuations(*(column / self.fan_in for column in unit))
+        n = self.fan_in
+        return finite_theory.Fluctuations(
+            unit.q_mean / n,
+            unit.q_variance / n,
+            unit.gradient_mean / n,
+            unit.gradient_variance / n,
+            unit.largest_variance / n,
+            unit.largest_step / n,
+        )
 
     def gradient(self) -> Gradient:
         """Growth from the last layer to the input."""
         mean, sd = self.growth()
+        if not math.isfinite(mean):
+            return Gradient(None, None, None)
         factor = math.exp(mean) if mean < _LARGEST_EXPONENT else None
         return Gradient(_finite_or_none(mean), _finite_or_none(sd), factor)
 
     def growth(self) -> tuple[float, float | None]:
         """Mean and deviation of ``log(|g[0]|^2 / |g[L]|^2)``."""
         if self.has_mean:
+            if self.beyond_tolerance:
+                return math.nan, None
             return float(np.sum(np.log(self._mean_gain()[: self.depth]))), None
         total = self.infinite.log_gain(self.depth)
         corrections = self.corrections(False)
@@ -783,6 +845,8 @@ class _Run:
         block = self.ensemble.block_variance(gain, c.kappa * gain * gain, n, m)
         total = infinite.log_gain(self.depth)
         relative = math.fsum(self._relative_variances())
+        if self.has_mean:
+            return Isometry(_finite_or_none(gain), _finite_or_none(block), None, None)
         return Isometry(
             _finite_or_none(gain),
             _finite_or_none(block),
@@ -802,6 +866,11 @@ class _Run:
 
     def mean_path(self) -> MeanPath:
         """Slope and tolerance at the fixed point, and the fixed points and the basin of the map with a weight mean."""
+        if self._mean_path is None:
+            self._mean_path = self._find_mean_path()
+        return self._mean_path
+
+    def _find_mean_path(self) -> MeanPath:
         width = self.fan_in or (max(self.sizes) if self.sizes else None)
         slope = self.infinite.mean_slope
         restoring = self._restoring() if self.network.centralized else None
@@ -848,8 +917,16 @@ class _Run:
         m, nu = self.mean_state()
         gains = np.full(self.depth + 1, np.nan)
         kept = np.isfinite(m)
-        gains[kept] = self.network.variance_w * shifted_moments(self.infinite.field, m[kept], np.sqrt(nu[kept]))[3]
+        gains[kept] = self.network.variance_w * self._shifted(m[kept], nu[kept], 3)
         return gains
+
+    def _shifted(self, means: Array, variances: Array, which: int) -> Array:
+        """One of `shifted_moments` over layers, a few at a time."""
+        found = np.empty_like(means)
+        for start in range(0, len(means), _AT_ONCE):
+            part = slice(start, start + _AT_ONCE)
+            found[part] = shifted_moments(self.infinite.field, means[part], np.sqrt(variances[part]))[which]
+        return found
 
     def profile(self, angle: float) -> Profile:
         """Every layer."""
@@ -889,7 +966,7 @@ class _Run:
         gains = self._mean_gain()
         kept = np.isfinite(m)
         first = np.full_like(m, np.nan)
-        first[kept] = shifted_moments(self.infinite.field, m[kept], np.sqrt(nu[kept]))[0]
+        first[kept] = self._shifted(m[kept], nu[kept], 0)
         with np.errstate(invalid="ignore"):
             log_gradient = np.concatenate([np.cumsum(np.log(gains[:-1])[::-1])[::-1], [0.0]])
         return Profile(
@@ -909,7 +986,12 @@ class _Run:
     def at_depth(self, depth: int) -> _Run:
         """The same network with another depth; its widths are equal."""
         return _Run(
-            self.network._replace(depth=depth), self.ensemble, self.fan_in, None, self.weight_mean, not self.modelled
+            self.network._replace(depth=depth),
+            self.ensemble,
+            self.fan_in,
+            None,
+            self.weight_mean,
+            self.centralize_activation,
         )
 
     def budget(self, factor: float, closures: tuple[Any, Any, bool]) -> Budget:
@@ -923,14 +1005,22 @@ class _Run:
         return math.isfinite(growth) and abs(growth) <= allowed
 
     def _largest_depth(self, allowed: float) -> int | None:
-        """Largest depth such that it and all smaller ones pass; 0 where not even one block does."""
+        """Largest depth that passes: growth may leave the budget and come back while q settles, so depths are sampled
+        densely at first, and between the last sample that passes and the next the end is bisected. 0 where none passes.
+        """
         if self.sizes is not None or self.has_mean:
             return None
-        lo, hi = 0, 1
-        while (run := self.at_depth(hi))._inside(allowed):
-            lo, hi = hi, 2 * hi
-            if hi > (DEEPEST if run.infinite.path.distinct < lo else DEEPEST_UNSETTLED):
-                return None
+        passing, failing, sample = 0, None, 1
+        while failing is None or sample <= _SETTLING or sample < 4 * failing:
+            run = self.at_depth(sample)
+            if run._inside(allowed):
+                passing, failing = sample, None
+            elif failing is None:
+                failing = sample
+            if sample > (DEEPEST if run.infinite.path.distinct < sample // 2 else DEEPEST_UNSETTLED):
+                return None if failing is None else passing
+            sample = sample + 1 if sample < _SETTLING else 2 * sample
+        lo, hi = passing, failing
         while hi - lo > 1:
             middle = (lo + hi) // 2
             lo, hi = (middle, hi) if self.at_depth(middle)._inside(allowed) else (lo, middle)
@@ -942,31 +1032,36 @@ class _Run:
         if act not in activations.SOLVABLE or not activations.get(act).takes_epsilon or self.has_mean:
             return None
 
-        def passes(epsilon: float) -> bool | None:
-            """None where there is no such activation, or its gradient shrinks by too much."""
+        def growth(epsilon: float) -> float:
+            """Infinite where there is no such activation: epsilon is above its range."""
             try:
                 activation = _solved(act, repr(epsilon), None, None, *closures)
             except SnnError:
-                return None
+                return math.inf
             network = self.network._replace(activation=activation)
-            growth = _Run(network, self.ensemble, self.fan_in, self.sizes, 0.0, not self.modelled).growth()[0]
-            return growth <= allowed if growth > -allowed else None
+            return _Run(network, self.ensemble, self.fan_in, self.sizes, 0.0, self.centralize_activation).growth()[0]
 
-        # the growth rises with epsilon: from where it is too much or ends, down to the first that passes
-        above: float | None = None
-        lo: float | None = None
-        for epsilon in _EPSILONS:
-            if passes(epsilon):
-                lo = epsilon
+        # growth rises with epsilon: the first on the way down that is not too much, and the one before
+        above = None
+        for lo in _EPSILONS:
+            found = growth(lo)
+            if found <= allowed:
                 break
-            above = epsilon  # too much, or no such activation
-        if lo is None or above is None:
-            return lo
-        while above / lo > 1 + _EPSILON_ACCURACY:
+            above = lo
+        else:
+            return None
+        while above is not None and above / lo > 1 + _EPSILON_ACCURACY:
             middle = math.sqrt(lo * above)
-            lo, above = (middle, above) if passes(middle) else (lo, middle)
+            value = growth(middle)
+            if value <= allowed:
+                lo, found = middle, value
+            else:
+                above = middle
+        if found < -allowed:
+            return None
         scale = 10.0 ** (_EPSILON_DIGITS - 1 - math.floor(math.log10(lo)))
-        return math.floor(lo * scale) / scale
+        rounded: float = math.floor(lo * scale) / scale
+        return rounded if abs(growth(rounded)) <= allowed else lo
 
 
 @lru_cache(maxsize=_CACHED)

@@ -22,6 +22,7 @@ from snn_cli.propagation import finite_width
 from snn_cli.propagation.fluctuations import fluctuations, layers, rates
 from snn_cli.propagation.meanfield import MeanField
 from snn_cli.propagation.path import SecondMoment
+from snn_cli.records import Note
 
 TRUNCATED_VARIANCE = 0.7737413035
 
@@ -264,6 +265,10 @@ def test_rates_are_those_of_the_solver(act, epsilon, fan_in):
     assert found.q_mean == pytest.approx(float(expected.q_mean), rel=1e-10)
     assert found.q_variance == pytest.approx(float(expected.q_variance), rel=1e-10)
     record = simulate(act, epsilon, depth=10, fanin=fan_in, profile=False)
+    if Note.EXPANSION_FAILS in record.notes:
+        assert fan_in == 8
+        assert record.finite.drift is None
+        return
     assert record.finite.drift == pytest.approx(float(expected.drift), rel=1e-10, abs=1e-10)
     assert record.finite.q_variance == pytest.approx(float(expected.q_variance), rel=1e-10)
 
@@ -362,7 +367,7 @@ def test_linear_networks_exactly(widths, kind):
             spread += polygamma(1, n / 2) - polygamma(1, m / 2)
     assert record.gradient.log_growth == pytest.approx(mean, rel=3e-3, abs=1e-12)
     assert record.gradient.log_growth_sd**2 == pytest.approx(spread, rel=3e-3, abs=1e-12)
-    final = sum(2 / m for m in widths) if kind == "gaussian" else None
+    final = math.prod(1 + 2 / m for m in widths) - 1 if kind == "gaussian" else None
     if final is not None:
         assert record.profile.q_sd[-1] ** 2 == pytest.approx(final, rel=1e-12)
 
@@ -396,7 +401,7 @@ def test_layer_zero_alone(distinct):
         for sizes in (None, [1.0] * (depth + 1)):
             full = fluctuations(coefficients, depth, sizes, ensemble("uniform"), True)
             first = fluctuations(coefficients, depth, sizes, ensemble("uniform"), False)
-            for whole, one in zip(full, first, strict=True):
+            for whole, one in zip(full[:4], first[:4], strict=True):
                 assert one.shape == (1,)
                 assert one[0] == pytest.approx(whole[0], rel=1e-12, abs=1e-13)
 

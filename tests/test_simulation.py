@@ -302,7 +302,7 @@ BUDGETS = [
 @pytest.mark.parametrize("growth", ["1.5"])
 @pytest.mark.parametrize("options", BUDGETS, ids=str)
 def test_largest_depth(options, growth):
-    """It and all depths below pass, the next one does not: by calling again."""
+    """It passes and no deeper one does: by calling again."""
     budget = simulate(**options, depth=20, max_growth=growth, profile=False).budget
     allowed = math.log(float(growth))
 
@@ -311,9 +311,9 @@ def test_largest_depth(options, growth):
 
     assert budget.within == passes(20)
     assert budget.max_growth == float(growth)
-    assert not passes(budget.max_depth + 1)
-    for depth in {*range(max(1, budget.max_depth - 3), budget.max_depth + 1), *range(1, min(budget.max_depth, 12) + 1)}:
-        assert passes(depth), depth
+    assert not budget.max_depth or passes(budget.max_depth)
+    for beyond in (1, 2, 3, 10, 50, 200):
+        assert not passes(budget.max_depth + beyond), beyond
 
 
 def test_no_largest_depth():
@@ -362,8 +362,9 @@ def test_notes():
     assert Note.UNDERFLOW in notes("relu", sigma_w="1e-6", depth=100)
     assert Note.FINITE_NOT_MODELLED in notes("selu", fanin=64, centralize_activation=True)
     assert Note.FINITE_NOT_MODELLED in notes("selu", fanin=64, weight_mean="0.1")
-    assert Note.MEAN_ESCAPES in notes("relu", sigma_w="he", fanin=64, weight_mean=10)
-    assert Note.FINITE_WIDTH_EXTRAPOLATED in notes("selu", fanin=4)
+    assert Note.BEYOND_TOLERANCE in notes("relu", sigma_w="he", fanin=64, weight_mean=10)
+    assert Note.FINITE_WIDTH_EXTRAPOLATED in notes("selu", fanin=20)
+    assert Note.EXPANSION_FAILS in notes("selu", fanin=4)
     assert Note.CENTRALIZATION_SHIFTS in notes("lselu", "0.03", centralize=True)
     assert Note.CENTRALIZATION_SHIFTS not in notes("selu", centralize=True)
 
@@ -430,8 +431,8 @@ def check_record(record):
         {"act": "lselu", "epsilon": "0.03", "widths": "10,20x3,5", "weights": "orthogonal"},
         {"act": "lselu", "epsilon": "0.03", "fanin": 64, "weight_mean": "0.3"},
         {"act": "lselu", "epsilon": "0.03", "fanin": 256, "weight_mean": 3},
-        {"act": "relu", "sigma_w": "1e20"},
-        {"act": "relu", "sigma_w": "1e-20"},
+        {"act": "relu", "sigma_w": "1e14"},
+        {"act": "relu", "sigma_w": "1e-14"},
         {"act": "gelu", "profile": False, "mixup": "0.4"},
         {"act": "linear", "scaled_mixup": 2, "c0": "-0.33"},
     ],

@@ -142,8 +142,7 @@ def _check(requests: list[dict[str, Any]]) -> None:
 
 
 def _run(output: Output, request: dict[str, Any], given: dict[str, Any]) -> Verification | None:
-    from snn_cli.engine.distributed import rank
-    from snn_cli.verification import verify
+    from snn_cli.verification import rank, verify
 
     bar = None if given["quiet"] or rank() else _bar(output)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -17,7 +18,7 @@ from snn_cli.engine.sampling import BLOCK_ROWS, Streams
 from snn_cli.errors import CannotCompute
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import torch
     from numpy.typing import NDArray
@@ -31,6 +32,7 @@ LARGEST_GROUP = 16
 GROUP_BYTES = 64 * 1024**2
 """What a group of more than one network saves between the passes at most."""
 
+_SHOWN_EVERY = 0.1  # seconds between two reports of progress: each looks at all networks so far
 _BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
 
 
@@ -71,30 +73,51 @@ def plan(
     architecture: Architecture, batch: int, trials: int, dtype: str, device: torch.device, threads: int, memory: int
 ) -> Plan:
     """Split a run so that it fits into ``memory`` bytes. Raises CannotCompute, with what would fit."""
-    size, widths, depth = _BYTES[dtype], architecture.widths, architecture.depth
-    weights = [n * m for n, m in pairwise(widths)]
-    saved = batch * sum(widths) * size
-    group = max(1, min(LARGEST_GROUP, GROUP_WEIGHTS // max(weights), GROUP_BYTES // max(saved, 1)))
-    rows = max(widths) if architecture.ensemble.orthogonal else min(BLOCK_ROWS, max(widths))
-    block = max(widths[:-1]) * rows * size * (3 if architecture.ensemble.orthogonal else 1)
-    working = group * (saved + block + 6 * batch * max(widths) * size + 4 * (depth + 1) * batch * 8)
-    kept = group * sum(weights) * size
+
+    def least(widths: tuple[int, ...], batch: int) -> tuple[int, int, int]:
+        return _least(widths, architecture.ensemble.orthogonal, batch, _BYTES[dtype])
+
+    widths = architecture.widths
+    group, working, kept = least(widths, batch)
     most = max(1, min(threads, -(-trials // group))) if device.type == "cpu" else 1
     for count in range(most, 0, -1):
         for keep in (True, False):
             needed = count * (working + (kept if keep else 0))
             if needed <= memory:
                 return Plan(group, count, keep, needed)
-    largest = max(1, int(batch * memory / working))
-    what = f"--batch {largest}" if working * 1 / batch <= memory else f"--depth {max(1, int(depth * memory / working))}"
+    fits = []  # less is not always less: smaller networks are run in larger groups
+    if batch := next((x for x in _halves(batch) if least(widths, x)[1] <= memory), 0):
+        fits.append(f"--batch {batch}")
+    elif len(set(widths)) == 1:
+        depths = _halves(architecture.depth)
+        fits += [f"--batch 1 --depth {x}" for x in depths if least(widths[: x + 1], 1)[1] <= memory][:1]
     raise CannotCompute(
         f"the run needs {_shown(working)} of memory, and {_shown(memory)} may be used",
-        f"{what}, or --memory {_shown(int(working * 1.1)).replace(' ', '')}",
+        ", or ".join([*fits, f"--memory {_shown(working).replace(' ', '')}"]),
     )
 
 
+def _least(widths: tuple[int, ...], orthogonal: bool, batch: int, size: int) -> tuple[int, int, int]:
+    """Networks of a group, what it holds at least, and what its weights take if they are kept."""
+    weights = [n * m for n, m in pairwise(widths)]
+    saved = batch * sum(widths) * size
+    group = max(1, min(LARGEST_GROUP, GROUP_WEIGHTS // max(weights), GROUP_BYTES // max(saved, 1)))
+    rows = max(widths) if orthogonal else min(BLOCK_ROWS, max(widths))
+    block = max(widths[:-1]) * rows * size * (3 if orthogonal else 1)
+    working = group * (saved + block + 6 * batch * max(widths) * size + 4 * len(widths) * batch * 8)
+    return group, working, group * sum(weights) * size
+
+
+def _halves(number: int) -> Iterator[int]:
+    while number := number // 2:
+        yield number
+
+
 def _shown(size: int) -> str:
-    return f"{size / 1024**3:.2f} GiB" if size >= 1024**3 else f"{max(1, round(size / 1024**2))} MiB"
+    """Rounded up: this much is enough."""
+    if size >= 1024**3:
+        return f"{math.ceil(size / 1024**3 * 100) / 100:.2f} GiB"
+    return f"{max(1, math.ceil(size / 1024**2))} MiB"
 
 
 def default_threads() -> int:
@@ -128,8 +151,6 @@ def measure(
     wanted = set(trials)
     starts = sorted({trial // split.group * split.group for trial in wanted})
     kind = getattr(torch, dtype)
-    found = Trials.empty(architecture.depth)
-
     own = threading.local()
 
     def run(start: int) -> Trials:
@@ -140,34 +161,36 @@ def measure(
             norms = Group(architecture, own.streams, start, split.group, own.space, split.keep).run(batch)
         return _reduce(start, norms.second_moment.numpy(), norms.log_gradient.numpy(), wanted)
 
-    queue = iter(starts)
+    parts = [Trials.empty(architecture.depth)]
     running: set[Future[Trials]] = set()
+    shown = -math.inf
+
+    def collect() -> None:
+        nonlocal running, shown
+        done, running = wait(running, return_when=FIRST_COMPLETED)
+        parts.extend(future.result() for future in done)
+        if progress is not None and (not running or time.monotonic() > shown + _SHOWN_EVERY):
+            progress(parts[0].joined(*parts[1:]))
+            shown = time.monotonic()
+
+    caller = torch.get_num_threads()  # what a thread sets is what the process has from then on
     pool = ThreadPoolExecutor(split.threads)
+    complete = True
     try:
-        for start in queue:
+        for start in starts:
             running.add(pool.submit(run, start))
             if len(running) >= split.threads:
-                done, running = wait(running, return_when=FIRST_COMPLETED)
-                found = _collect(found, done, progress)
+                collect()
         while running:
-            done, running = wait(running, return_when=FIRST_COMPLETED)
-            found = _collect(found, done, progress)
+            collect()
     except KeyboardInterrupt:
-        for future in running:
-            future.cancel()
-        return found, False
+        complete = False
     except torch.OutOfMemoryError as error:
         raise CannotCompute(f"{device} ran out of memory: {str(error).splitlines()[0]}", "--memory 1GiB") from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-    return found, True
-
-
-def _collect(found: Trials, done: set[Future[Trials]], progress: Callable[[Trials], None] | None) -> Trials:
-    found = found.joined(*(future.result() for future in done))
-    if progress is not None:
-        progress(found)
-    return found
+        torch.set_num_threads(caller)
+    return parts[0].joined(*parts[1:]), complete
 
 
 def _reduce(start: int, moments: Array, logs: Array, wanted: set[int]) -> Trials:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from snn_cli.engine.elementwise import kernel
@@ -57,16 +58,21 @@ class Workspace:
     def __init__(self, dtype: Any, device: Any) -> None:
         self.dtype = dtype
         self.device = device
-        self._known: dict[tuple[Any, ...], torch.Tensor] = {}
+        self._flat: dict[tuple[str, int], torch.Tensor] = {}
+        self._known: dict[tuple[str, int], torch.Tensor] = {}
 
     def __call__(self, name: str, key: int, shape: tuple[int, ...], dtype: Any = None) -> torch.Tensor:
-        """The tensor of that name, key and shape, with whatever was last written into it."""
+        """The tensor of that name and key, in that shape, with whatever was last written into it."""
         import torch
 
-        found = self._known.get((name, key, shape))
-        if found is None:
-            found = torch.empty(shape, dtype=dtype or self.dtype, device=self.device)
-            self._known[name, key, shape] = found
+        found = self._known.get((name, key))
+        if found is not None and found.shape == shape:
+            return found
+        size = math.prod(shape)
+        flat = self._flat.get((name, key))
+        if flat is None or flat.numel() < size:
+            flat = self._flat[name, key] = torch.empty(size, dtype=dtype or self.dtype, device=self.device)
+        found = self._known[name, key] = flat[:size].view(shape)
         return found
 
 
@@ -110,6 +116,7 @@ class Group:
         forward, backward = (
             space(f"{name} {dtype}", 0, (depth + 1, count, batch), dtype) for name in ("forward", "backward")
         )
+        self._reserve(batch)
         x = self._vectors("x", depth, net.widths[0], batch, math.sqrt(net.q0))
         torch.linalg.vector_norm(x, dim=-1, dtype=dtype, out=forward[0])
         for layer in range(depth):
@@ -124,6 +131,20 @@ class Group:
             torch.linalg.vector_norm(g, dim=-1, dtype=dtype, out=backward[layer])
         self._drawn.clear()
         return forward, backward
+
+    def _reserve(self, batch: int) -> None:
+        """The largest tensor of a name before the others: one that grows leaves holes in the heap."""
+        widths, count = self._net.widths, len(self._trials)
+        for name in ("x", "u"):
+            for key in (0, 1):
+                self._space(name, key, (count, batch, max(widths)))
+        if not self._keep:
+            blocks = [
+                (stop - start, columns)
+                for columns, rows in pairwise(widths)
+                for _, start, stop in _blocks(rows, self._net.ensemble.orthogonal)
+            ]
+            self._space("weights", -1, (count, *max(blocks, key=math.prod)))
 
     def _vectors(self, name: str, stream: int, width: int, batch: int, deviation: float) -> torch.Tensor:
         out = self._space(name, 0, (len(self._trials), batch, width))

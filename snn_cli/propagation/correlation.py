@@ -30,6 +30,8 @@ _NODES = 16
 _CHEBYSHEV = (48, 96, 192)
 _TAIL = 3e-14
 _ROOT_STEPS = 100
+_NARROWEST = 1e-7  # share of a sector: what f does nearer to a ray has no weight
+_FAR = 1e32  # second moment from which what is not homogeneous of f is below a rounding
 _RIGHT_ANGLE = 1e-13  # up to which inputs at right angles stay there: E[f] = 0
 
 
@@ -96,6 +98,10 @@ class Correlation:
 
         Where it repeats the map is the same at each layer, and is interpolated in the angle, to 1e-14.
         """
+        far = np.flatnonzero(q > _FAR)
+        if len(far) and far[0] < len(q) - 1:  # beyond, the map no longer changes with q
+            repeated += len(q) - 1 - int(far[0])
+            q = q[: far[0] + 1]
         angles = [theta]
         for each in q[: len(q) if repeated else len(q) - 1]:
             angles.append(self.following(float(each), angles[-1]))
@@ -210,7 +216,7 @@ def _angles(theta: float, root: float) -> tuple[Array, Array]:
             continue
         cuts = {0.0, 0.5, 1.0}
         fraction = 0.25
-        while 4 * fraction * width * root > 3:
+        while 4 * fraction * width * root > 3 and fraction > _NARROWEST:
             cuts |= {fraction, 1 - fraction}
             fraction /= 2
         ends += [a + width * cut for cut in sorted(cuts)]

@@ -165,16 +165,26 @@ class Fluctuations(NamedTuple):
     q_variance: Array
     gradient_mean: Array
     gradient_variance: Array
+    largest_variance: float  # of delta, at any layer
+    largest_step: float  # variance that one layer adds to the log gradient, at most
 
 
 def fluctuations(
-    columns: Layer, depth: int, widths: Sequence[float] | None, ensemble: Ensemble, profile: bool
+    columns: Layer,
+    depth: int,
+    widths: Sequence[float] | None,
+    ensemble: Ensemble,
+    profile: bool,
+    uniform: float = 1.0,
+    homogeneous: bool = False,
 ) -> Fluctuations:
     """Corrections for a network of ``depth`` blocks; ``columns`` holds the layers that differ, the last one repeats.
 
-    ``widths`` are those of ``x[0] ... x[depth]``; None stands for equal widths of 1, from which equal widths N follow
-    on division by N. Inputs are ``x[0] ~ N(0, q0 I)``, the output gradient is random. With ``profile`` all layers are
-    returned, else layer 0, at a cost that does not grow with the layers that repeat.
+    ``widths`` are those of ``x[0] ... x[depth]``; None stands for equal widths, ``uniform``; everything falls as the
+    inverse of it, but for the spread of q where f is ``homogeneous`` and there are no biases: there M is a product of
+    independent factors and ``1 + Var delta`` their product, exactly. Inputs are ``x[0] ~ N(0, q0 I)``, the output
+    gradient is random. With ``profile`` all layers are returned, else layer 0, at a cost that does not grow with the
+    layers that repeat.
     """
     distinct = len(columns.log_gain) - 1
     rows = [Layer(*(float(column[i]) for column in columns)) for i in range(distinct + 1)]
@@ -183,16 +193,16 @@ def fluctuations(
         return rows[min(layer, distinct)]
 
     def width(layer: int) -> float:
-        return 1.0 if widths is None else float(widths[layer])
+        return uniform if widths is None else float(widths[layer])
 
-    def operators(layer: int) -> tuple[Array, Array]:
+    def operators(layer: int) -> tuple[Array, Array, float]:
         c, n, m = row(layer), width(layer), width(layer + 1)
         tilt = 0.0
         if layer:
             tilt = _kurtosis(ensemble, row(layer - 1), row(layer - 1).share, width(layer - 1))
         step = _Step(c, c.share, row(layer + 1).c1, n, m, tilt, layer == depth - 1, ensemble)
         noise = c.noise / n + _length_spread(ensemble.forward(n, m), c.share, m)
-        return _forward(c, n, tilt, noise), _backward(c, step, n, noise)
+        return _forward(c, n, tilt, noise), _backward(c, step, n, noise), step.variance
 
     blocks = _runs(depth, distinct, widths, profile)
     steps = [(operators(first), count) for first, count in blocks]
@@ -200,25 +210,36 @@ def fluctuations(
     # forward: 1, E delta, Var delta, and the sum of what they do to the gradient
     state = np.array([1.0, 0.0, 2 / width(0), 0.0])
     forward = [state]
-    for (ahead, _), count in steps:
+    for (ahead, _, _), count in steps:
         state = (ahead if count == 1 else np.linalg.matrix_power(ahead, count)) @ state
         forward.append(state)
     # backward: 1, r, a, a^2, mean, variance
     back = np.array([1.0, 1.0, 0.0, 0.0, 0.0, 0.0])
     backward = [back]
-    for (_, behind), count in reversed(steps):
+    for (_, behind, _), count in reversed(steps):
         back = (behind if count == 1 else np.linalg.matrix_power(behind, count)) @ back
         backward.append(back)
     backward.reverse()
     ahead_states, back_states = np.array(forward), np.array(backward)
+    variances = ahead_states[:, 2]
+    largest = float(variances.max())
+    if homogeneous:
+        factors = [
+            math.log1p(2 / width(0)),
+            *(count * math.log1p(float(ahead[2, 0])) for (ahead, _, _), count in steps),
+        ]
+        with np.errstate(over="ignore"):
+            variances = np.expm1(np.cumsum(factors))
     if not profile:
-        ahead_states, back_states = ahead_states[[0]], back_states[[0]]
+        ahead_states, back_states, variances = ahead_states[[0]], back_states[[0]], variances[[0]]
     remaining = state[3] - ahead_states[:, 3]
     return Fluctuations(
         q_mean=ahead_states[:, 1],
-        q_variance=ahead_states[:, 2],
+        q_variance=variances,
         gradient_mean=back_states[:, 4] + remaining,
         gradient_variance=back_states[:, 5] + back_states[:, 3] * ahead_states[:, 2],
+        largest_variance=largest,
+        largest_step=max(float(variance) for (_, _, variance), _ in steps),
     )
 
 

@@ -30,7 +30,10 @@ SMALLEST, LARGEST = 1e-60, 1e60
 all digits of a double, and what is scaled by q stays as it is."""
 
 SCAN = (1e-8, 1e8, 161)
-"""Second moments, evenly spaced in the logarithm, between which fixed points are looked for."""
+"""Second moments, evenly spaced in the logarithm, between which fixed points are looked for closely."""
+
+FAR_SCAN = (1e-32, 1e32, 49)
+"""The same further out, on either side: the ends, and points beyond each end of the close scan."""
 
 SAME = 8 * np.finfo(float).eps
 """Relative difference up to which two second moments count as equal: the rounding of one evaluation."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from snn_cli.propagation.meanfield import LARGEST, SAME, SCAN, SMALLEST, MeanField
+from snn_cli.propagation.meanfield import FAR_SCAN, LARGEST, SAME, SCAN, SMALLEST, MeanField
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -82,8 +82,12 @@ class SecondMoment:
     @cached_property
     def _scan(self) -> tuple[list[float], list[float], list[float]]:
         """log q, log V and ``d log V / d log q`` on a grid."""
-        t = np.linspace(math.log(SCAN[0]), math.log(SCAN[1]), SCAN[2])
-        t[SCAN[2] // 2] = 0.0
+        lo, hi = math.log(SCAN[0]), math.log(SCAN[1])
+        close = np.linspace(lo, hi, SCAN[2])
+        close[SCAN[2] // 2] = 0.0
+        below = np.linspace(math.log(FAR_SCAN[0]), lo, FAR_SCAN[2])
+        above = np.linspace(hi, math.log(FAR_SCAN[1]), FAR_SCAN[2])
+        t = np.concatenate([below[:-1], close, above[1:]])
         value, slope = self._log_map(t)
         return t.tolist(), value.tolist(), slope.tolist()
 
@@ -103,13 +107,14 @@ class SecondMoment:
 
     @cached_property
     def fixed_points(self) -> tuple[FixedPoint, ...]:
-        """All between 1e-8 and 1e8, and 0 where V(0) = 0, in rising order; empty where every q is one."""
+        """All between 1e-32 and 1e32, and 0 where V(0) = 0, in rising order; empty where every q is one."""
         if self.degenerate:
             return ()
         t, value, _ = (np.array(column) for column in self._scan)
         excess = value - t
         sign = np.where(np.abs(excess) <= SAME, 0, np.sign(excess))
-        roots = [float(t[i]) for i in np.flatnonzero(sign == 0)]
+        # far out an excess of nothing is the rounding of V(q) ~ q at 0 or at infinity
+        roots = [float(x) for x in t[sign == 0] if math.log(SCAN[0]) < x < math.log(SCAN[1])]
         brackets = np.flatnonzero(sign[:-1] * sign[1:] < 0)
         if len(brackets):
             roots += self._refine(t[brackets], t[brackets + 1])
@@ -220,7 +225,6 @@ class SecondMoment:
     def _guess(self, t: float, count: int) -> list[float]:
         """Iterates of the map interpolated on the grid: cubic between its points, a power law beyond."""
         grid, value, slope = self._scan
-        step = grid[1] - grid[0]
         last = len(grid) - 1
         found = []
         for _ in range(count):
@@ -229,6 +233,7 @@ class SecondMoment:
                 i = max(0, min(i, last))
                 t = value[i] + slope[i] * (t - grid[i])
             else:
+                step = grid[i + 1] - grid[i]
                 u = (t - grid[i]) / step
                 w = 1 - u
                 t = (

@@ -22,10 +22,22 @@ _SENTENCES = {
     Note.NEVER_SETTLES: "gamma is not below 1: the spread of q grows with every layer.",
     Note.OVERFLOW: "q overflows on the way; gradients go on in logarithms.",
     Note.UNDERFLOW: "q underflows to 0 on the way; gradients go on in logarithms.",
-    Note.MEAN_ESCAPES: "The mean of the units runs off to infinity: the weights' mean is beyond the tolerance.",
+    Note.MEAN_ESCAPES: "With this mean in the weights q or the mean of the units runs off to infinity.",
+    Note.BEYOND_TOLERANCE: (
+        "The weights' mean is beyond the tolerance: a mean of the units grows, up or down by chance, and there is no "
+        "typical gradient."
+    ),
+    Note.MEAN_NOT_COUNTED: (
+        "With a mean in the weights the fixed point is that without it; the mean's own fixed points stand below. "
+        "Gradients leave out the direction of the mean, and correlation and isometry are not modelled."
+    ),
+    Note.EXPANSION_FAILS: (
+        "At this fan-in the expansion in 1/fan-in breaks down: what is printed is infinite width, and one network may "
+        "be far from it."
+    ),
     Note.FINITE_NOT_MODELLED: "No finite fan-in theory with these options: gradients are those of infinite width.",
     Note.FINITE_WIDTH_EXTRAPOLATED: (
-        "q fluctuates by more than half of itself at this fan-in: the expansion in 1/fan-in is stretched."
+        "The expansion in 1/fan-in is stretched at this fan-in: take what it adds as a rough guide."
     ),
     Note.TRUNCATION_LOSES_VARIANCE: (
         "Cut at 2 deviations, unrestored weights keep 77.4% of their variance: sigma_w is {sigma_w}."
@@ -79,21 +91,33 @@ def label(record: Propagation, records: Sequence[Propagation]) -> str:
         ("q0", "q0"),
         ("c0", "c0"),
         ("weight_mean", "weight mean"),
+        ("mixup", "mixup"),
+        ("scaled_mixup", "scaled mixup"),
+        ("centralize", "centralized weights"),
+        ("centralize_activation", "centralized activation"),
     ):
+        if name in ("q0", "c0") and (record.mixup or record.scaled_mixup):
+            continue  # they follow from the mixing
         mine = [getattr(other, name) for other in records if other.act == record.act]
         if len(set(mine)) > 1:
             value = getattr(record, name)
-            parts.append(f"{text} {number(value, True) if isinstance(value, float) else value}".strip())
+            shown = "" if value is True else number(value, True) if isinstance(value, float) else str(value)
+            parts.append(f"{text} {shown}".strip())
+    same = [other for other in records if other.act == record.act]
+    if len({other.params["lambda"] for other in same if "lambda" in other.params}) > 1:
+        parts.append(f"lambda {number(record.params['lambda'], True)}")
+    if len({other.budget.max_growth for other in same if other.budget}) > 1 and record.budget:
+        parts.append(f"within {number(record.budget.max_growth, True)}")
     return " ".join(parts)
 
 
 def verdict(records: Sequence[Propagation], shorten: bool = False) -> list[str]:
     """Which of the networks keep their gradient, in a sentence or two."""
-    limit = next((record.budget.max_growth for record in records if record.budget), SURVIVES)
-    kept = [record for record in records if _kept(record, limit)]
-    lost = [record for record in records if record not in kept]
+    limits = sorted({record.budget.max_growth if record.budget else SURVIVES for record in records})
+    kept = [record for record in records if _kept(record)]
+    lost = [record for record in records if not any(record is other for other in kept)]
     where = _where(records)
-    bound = number(limit, True)
+    bound = " or ".join(number(limit, True) for limit in limits)
     if len(records) > 8:
         share = f"{len(kept)} of {len(records)} networks"
         return [f"{where} typical squared gradient stays within a factor of {bound} for {share}."]
@@ -117,7 +141,8 @@ def verdict(records: Sequence[Propagation], shorten: bool = False) -> list[str]:
     return sentences
 
 
-def _kept(record: Propagation, limit: float) -> bool:
+def _kept(record: Propagation) -> bool:
+    limit = record.budget.max_growth if record.budget else SURVIVES
     growth = record.gradient.log_growth
     return growth is not None and abs(growth) <= math.log(limit)
 

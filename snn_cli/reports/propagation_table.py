@@ -97,7 +97,7 @@ def _root(x: float | None) -> float | None:
 
 def _settled(record: Propagation) -> float | None:
     stable = [state.mean for state in record.mean_path.fixed_points or () if state.stable]
-    return stable[0] if stable else None
+    return min(stable, key=abs) if stable else None
 
 
 def comparison(
@@ -287,9 +287,10 @@ def chart(title: str, bands: Sequence[Band], marks: str = _MARKS) -> list[str]:
         low, high = low - 0.5, high + 0.5
     grid = [[" "] * columns for _ in range(rows)]
 
-    def put(column: int, y: float, mark: str) -> None:
+    def put(column: int, y: float, mark: str, turn: int) -> None:
         row = round((high - y) / (high - low) * (rows - 1))
-        if mark != _EDGE or grid[row][column] == " ":
+        free = grid[row][column] in (" ", _EDGE)
+        if (mark == _EDGE and grid[row][column] == " ") or (mark != _EDGE and (free or column % len(bands) == turn)):
             grid[row][column] = mark
 
     for which in (1, 2, 0):  # lines over edges
@@ -298,7 +299,7 @@ def chart(title: str, bands: Sequence[Band], marks: str = _MARKS) -> list[str]:
             for column in range(columns):
                 point = band[round(column * (len(band) - 1) / (columns - 1))]
                 if point is not None and (not which or point[1] != point[2]):
-                    put(column, point[which], mark)
+                    put(column, point[which], mark, i)
     labels = [f"{high:.4g}", *[""] * (rows - 2), f"{low:.4g}"]
     size = max(map(len, labels))
     return [title, *(f"{text:>{size}} |{''.join(line)}" for text, line in zip(labels, grid, strict=True))]

@@ -1,0 +1,584 @@
+"""Speed and memory of ``snn verify``: ratios measured side by side in one run, printed as Markdown tables.
+
+Usage: python -m benchmarks.verify [--quick] [--device cpu|cuda] [--json]
+
+Run it with the Python in whose environment the project is installed, with its extra ``torch``. A full run takes about
+six minutes on a CPU, a quick one a minute. What is compared takes turns, and a ratio is the median over the turns, each
+measured against its neighbour, so that a change in the load of the machine meets both. On the CPU everything runs on
+one thread. Nothing here passes or fails: the last table sets the measurements beside their targets.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from benchmarks.simulate import peak
+from benchmarks.solve import (
+    Table,
+    Target,
+    _medians,
+    environment,
+    header,
+    in_turns,
+    machine,
+    milliseconds,
+    python,
+    ratios,
+    run,
+    spread,
+    timed,
+    verdicts,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+ACT, EPSILON = "lselu", "0.03"
+LOTS = 1 << 40
+"""Bytes that no run here needs: weights are kept."""
+
+FASTER_TARGET, KEPT_TARGET, AGAIN_TARGET = 3.0, 0.55, 0.25
+SMALL_TARGET, LINEAR_TARGET = 10.0, 1.2
+PROCESS_TARGET, PROCESS_MEMORY = 1024.0, "700MB"
+SEED = 0
+
+
+class Shape(NamedTuple):
+    """Networks to run, and how many times longer than their floor they may take."""
+
+    fan_in: int
+    batch: int
+    depth: int
+    trials: int
+    target: float | None = None
+    weights: str = "gaussian"
+    keep: bool = True
+
+    @property
+    def described(self) -> tuple[str, ...]:
+        kept = "kept" if self.keep else "re-created"
+        return (*map(str, (self.fan_in, self.batch, self.depth, self.trials)), self.weights, kept)
+
+
+SHAPES = (
+    Shape(1024, 128, 100, 1, 1.3),
+    Shape(4096, 128, 8, 1, 1.3),
+    Shape(256, 32, 100, 32, 1.4),
+    Shape(1024, 128, 100, 1, 1.3, keep=False),
+    Shape(4096, 128, 8, 1, 1.3, keep=False),
+    Shape(256, 32, 100, 32, 1.4, keep=False),
+    Shape(1024, 128, 10, 1, 1.3, "orthogonal"),
+    Shape(256, 32, 50, 8, 1.4, "orthogonal"),
+)
+GPU_SHAPES = (
+    Shape(1024, 128, 200, 16, 1.3),
+    Shape(4096, 128, 50, 4, 1.3),
+    Shape(256, 32, 200, 256, 1.4),
+    Shape(1024, 128, 200, 16, 1.3, keep=False),
+    Shape(4096, 128, 50, 4, 1.3, keep=False),
+    Shape(256, 32, 200, 256, 1.4, keep=False),
+    Shape(1024, 128, 20, 4, 1.3, "orthogonal"),
+    Shape(256, 32, 50, 32, 1.4, "orthogonal"),
+)
+
+
+# What is measured
+
+
+def architecture(shape: Shape) -> Any:
+    """The default activation of ``snn verify``."""
+    from snn_cli import ensembles, solve
+    from snn_cli.engine.network import Architecture
+
+    params = tuple(solve(ACT, EPSILON).params.items())
+    return Architecture(ACT, params, (shape.fan_in,) * (shape.depth + 1), ensembles.get(shape.weights))
+
+
+def split(shape: Shape, device: Any) -> tuple[Any, int]:
+    """How the engine splits the run, and the memory that makes it keep the weights, or not."""
+    from snn_cli.engine.measure import plan
+
+    kept = plan(architecture(shape), shape.batch, shape.trials, "float32", device, 1, LOTS)
+    if shape.keep:
+        return kept, LOTS
+    memory = kept.bytes - 1
+    again = plan(architecture(shape), shape.batch, shape.trials, "float32", device, 1, memory)
+    assert kept.keep
+    assert not again.keep
+    return again, memory
+
+
+def engine(shape: Shape, device: Any, threads: int = 1) -> None:
+    """The networks of the shape, as ``verify`` runs them."""
+    from snn_cli.engine.measure import measure
+
+    _, memory = split(shape, device)
+    found, complete = measure(
+        architecture(shape),
+        range(shape.trials),
+        shape.batch,
+        seed=SEED,
+        dtype="float32",
+        device=device,
+        threads=threads,
+        memory=memory,
+    )
+    assert complete
+    assert math.isfinite(found.log_gradient.sum())
+
+
+def floor(shape: Shape, device: Any) -> None:
+    """The same matrix products, and as many weights drawn by the same generator; nothing else.
+
+    Into memory that is taken once, in groups of networks as large as the engine's.
+    """
+    import torch
+
+    n, depth = shape.fan_in, shape.depth
+    group = split(shape, device)[0].group
+    generator = torch.Generator(device=device).manual_seed(SEED)
+    deviation = 1 / math.sqrt(n)
+    orthogonal = shape.weights == "orthogonal"
+
+    def empty(*size: int) -> torch.Tensor:
+        return torch.empty(size, device=device)
+
+    kept = [empty(group, n, n) for _ in range(depth if shape.keep else 1)]
+    first, second = empty(group, shape.batch, n), empty(group, shape.batch, n)
+
+    def draw(layer: int) -> torch.Tensor:
+        weights = kept[layer if shape.keep else 0].normal_(0, deviation, generator=generator)
+        if orthogonal:
+            for each in weights:
+                each.copy_(torch.linalg.qr(each)[0])
+        return weights
+
+    with torch.inference_mode():
+        for _ in range(0, shape.trials, group):
+            x, y = first.normal_(generator=generator), second
+            for layer in range(depth):
+                x, y = torch.matmul(x, draw(layer).mT, out=y), x
+            x.normal_(generator=generator)
+            for layer in reversed(range(depth)):
+                x, y = torch.matmul(x, kept[layer] if shape.keep else draw(layer), out=y), x
+    synchronize(device)
+
+
+def products(shape: Shape) -> float:
+    """Floating-point operations of the matrix products, forward and backward."""
+    return 4.0 * shape.fan_in**2 * shape.batch * shape.depth * shape.trials
+
+
+def autograd(act: str, params: dict[str, float], shape: Shape, device: Any) -> list[Any]:
+    """As one writes it first: layers in a list, every gradient kept, the squared norms read off in the end."""
+    import torch
+
+    def f(x: torch.Tensor) -> torch.Tensor:
+        if act == "selu":
+            return torch.nn.functional.selu(x)
+        negative = params["alpha"] * torch.expm1(x) + params["beta"] * x
+        return params["lambda"] * torch.where(x > 0, x, negative)
+
+    n = shape.fan_in
+    logs = []
+    for _ in range(shape.trials):
+        weights = [(torch.randn(n, n, device=device) / math.sqrt(n)).requires_grad_() for _ in range(shape.depth)]
+        x = torch.randn(shape.batch, n, device=device, requires_grad=True)
+        layers: list[Any] = [x]
+        for w in weights:
+            x = torch.nn.functional.linear(f(x), w)
+            x.retain_grad()
+            layers.append(x)
+        torch.autograd.backward(x, torch.randn_like(x))
+        norms = [(layer.detach().square().mean(), layer.grad.square().sum(-1).log().mean()) for layer in layers]
+        logs.append([(float(q), float(log)) for q, log in norms])
+    return logs
+
+
+def synchronize(device: Any) -> None:
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def clocked(task: Callable[[], object], device: Any) -> float:
+    synchronize(device)
+
+    def whole() -> None:
+        task()
+        synchronize(device)
+
+    return timed(whole)
+
+
+@contextmanager
+def groups_of_one() -> Iterator[None]:
+    """The engine with one network after another."""
+    from snn_cli.engine import measure
+
+    largest, measure.LARGEST_GROUP = measure.LARGEST_GROUP, 1
+    try:
+        yield
+    finally:
+        measure.LARGEST_GROUP = largest
+
+
+# Against the floor
+
+
+def peak_throughput(device: Any, size: int) -> float:
+    """Operations a second of a large square product, on one thread or the whole device: the best of several."""
+    import torch
+
+    a, b = (torch.randn(size, size, device=device) for _ in range(2))
+    out = torch.empty_like(a)
+    times = [clocked(lambda: torch.matmul(a, b, out=out), device) for _ in range(6)]
+    return 2.0 * size**3 / min(times[1:])
+
+
+def busy(task: Callable[[], object], device: Any) -> float | None:
+    """Share of the time in which the GPU works on something, from its own record of the kernels; None on the CPU."""
+    import torch
+
+    if device.type != "cuda":
+        return None
+    task()
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
+        seconds = clocked(task, device)
+    kernels = [e for e in profile.events() or () if e.device_type == torch.profiler.DeviceType.CUDA]
+    spans = sorted((e.time_range.start, e.time_range.end) for e in kernels)
+    total, reached = 0.0, -math.inf
+    for start, end in spans:  # microseconds; kernels side by side count once
+        total += max(0.0, end - max(start, reached))
+        reached = max(reached, end)
+    return total / 1e6 / seconds
+
+
+def against_floor(shapes: Sequence[Shape], turns: int, device: Any) -> tuple[Table, list[Target]]:
+    best = peak_throughput(device, 8192 if device.type == "cuda" else 1024)
+    cuda = device.type == "cuda"
+    table = Table(
+        "Against the floor",
+        "The floor makes the same matrix products and draws the same number of weights by the same generator, with\n"
+        "the QR decomposition for orthogonal ones; nothing else. It draws twice where the engine re-creates weights.\n"
+        f"float32, {_medians(turns).lower()}, milliseconds a layer and network. The share of the peak is that of the\n"
+        f"products' operations in a large square product's, {best / 1e9:.0f} Gflop/s, all the run's time counted.",
+        (
+            *("fan-in", "batch", "depth", "networks", "weights", "they are", "engine ms", "floor ms", "ratio"),
+            "share of peak",
+            *(("GPU busy",) if cuda else ()),
+        ),
+    )
+    targets = []
+    for shape in shapes:
+        tasks = [partial(clocked, partial(task, shape, device), device) for task in (engine, floor)]
+        own, least = in_turns(tasks, turns)
+        each = [[t / shape.depth / shape.trials for t in times] for times in (own, least)]
+        ratio = ratios(own, least)
+        reached = products(shape) / median(own) / best
+        used = busy(partial(engine, shape, device), device)
+        row = [*shape.described, milliseconds(each[0]), milliseconds(each[1]), spread(ratio), f"{reached:.0%}"]
+        table.rows.append([*row, *([] if used is None else [f"{used:.0%}"])])
+        table.data.append(
+            {**shape._asdict(), "engine_s": own, "floor_s": least, "share_of_peak": reached, "busy": used}
+        )
+        if shape.target is not None:
+            targets.append(
+                Target(
+                    f"floor at fan-in {shape.fan_in}, batch {shape.batch}, {shape.weights} weights, "
+                    f"{shape.described[-1]}",
+                    f"at most {shape.target}",
+                    spread(ratio),
+                    median(ratio) <= shape.target,
+                )
+            )
+    return table, targets
+
+
+# Against autograd
+
+
+def worker(way: str, shape: Shape, device: Any) -> dict[str, float]:
+    """In a process of its own: seconds of the run after a small one, and the most memory that there was, in MiB."""
+    import torch
+
+    torch.set_num_threads(1)
+    if way == "autograd":
+        task: Callable[[Shape, Any], object] = partial(autograd, "selu", {})
+    else:
+        task = engine
+    small = shape._replace(fan_in=64, depth=4, batch=4, trials=1, keep=True)
+    task(small, device)
+    seconds = clocked(partial(task, shape._replace(keep=way != "re-created"), device), device)
+    if device.type == "cuda":
+        return {"seconds": seconds, "mib": torch.cuda.max_memory_allocated(device) / 2**20}
+    return {"seconds": seconds, "mib": resident()}
+
+
+def resident() -> float:
+    """Most memory of this process in MiB: not that of the one that started it, which the system would count too."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        (line,) = [line for line in status.read_text().splitlines() if line.startswith("VmHWM")]
+        return int(line.split()[1]) / 1024
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 1024)
+
+
+def _shape(sizes: str) -> Shape:
+    fan_in, batch, depth, trials = map(int, sizes.split(","))
+    return Shape(fan_in, batch, depth, trials)
+
+
+def in_process(way: str, shape: Shape, device: Any, env: dict[str, str]) -> dict[str, float]:
+    sizes = ",".join(map(str, (shape.fan_in, shape.batch, shape.depth, shape.trials)))
+    command = python("-m", "benchmarks.verify", "--worker", way, "--sizes", sizes, "--device", str(device))
+    found: dict[str, float] = json.loads(run(command, env).output)
+    return found
+
+
+WAYS = ("kept", "re-created", "autograd")
+
+
+def against_autograd(shape: Shape, turns: int, device: Any, final: bool) -> tuple[Table, list[Target]]:
+    env = environment("one")
+    found = in_turns([partial(in_process, way, shape, device, env) for way in WAYS], turns, 0)
+    where = "of the device" if device.type == "cuda" else "of the whole process, torch included"
+    table = Table(
+        "Against a loop with autograd",
+        f"A list of `torch.randn` weights, `torch.nn.functional.selu`, `retain_grad` on every pre-activation, one\n"
+        f"`backward`; depth {shape.depth}, fan-in {shape.fan_in}, batch {shape.batch}, float32. Each in a process of\n"
+        f"its own, time without its start, memory {where}; {_medians(turns).lower()}.",
+        ("way", "s", "autograd takes longer by", "MiB", "of autograd's"),
+    )
+    naive = [each["seconds"] for each in found[-1]]
+    memory = [each["mib"] for each in found[-1]]
+    for way, each in zip(WAYS, found, strict=True):
+        name = way if way == "autograd" else f"engine, weights {way}"
+        times, sizes = [x["seconds"] for x in each], [x["mib"] for x in each]
+        own = way == "autograd"
+        table.rows.append(
+            (
+                name,
+                f"{median(times):.2f}",
+                "1" if own else spread(ratios(naive, times)),
+                f"{median(sizes):.0f}",
+                "1" if own else spread(ratios(sizes, memory)),
+            )
+        )
+        table.data.append({"way": way, "seconds": times, "mib": sizes})
+    if not final:
+        return table, []
+    faster = ratios(naive, [x["seconds"] for x in found[0]])
+    targets = [
+        Target(
+            f"autograd at depth {shape.depth}, times longer, weights kept",
+            f"at least {FASTER_TARGET:g}",
+            spread(faster),
+            median(faster) >= FASTER_TARGET,
+        )
+    ]
+    for way, each, most in zip(WAYS, found, (KEPT_TARGET, AGAIN_TARGET), strict=False):
+        share = ratios([x["mib"] for x in each], memory)
+        targets.append(
+            Target(f"memory of autograd's, weights {way}", f"at most {most:g}", spread(share), median(share) <= most)
+        )
+    return table, targets
+
+
+# Small networks
+
+
+def small_networks(trials: int, alone: int, turns: int, device: Any) -> tuple[Table, list[Target]]:
+    """Batched, one after another by the same engine, and by autograd; of the last two fewer, for they take long."""
+    many = Shape(64, 16, 50, trials)
+    few = many._replace(trials=alone)
+
+    from snn_cli.engine.measure import default_threads
+
+    def singly() -> None:
+        with groups_of_one():
+            engine(few, device)
+
+    params = dict(architecture(many).params)
+    threads = default_threads()
+    groups = f"engine, groups of {split(many, device)[0].group}"
+    tasks: dict[str, tuple[Callable[[], object], int]] = {
+        groups: (partial(engine, many, device), trials),
+        "engine, one after another": (singly, alone),
+        "autograd, one after another": (partial(autograd, ACT, params, few, device), alone),
+        "floor, in groups": (partial(floor, many, device), trials),
+    }
+    if device.type == "cpu" and threads > 1:
+        tasks[f"{groups}, {threads} threads"] = (partial(engine, many, device, threads), trials)
+    found = in_turns([partial(clocked, task, device) for task, _ in tasks.values()], turns)
+    found = [[seconds / n for seconds in times] for times, (_, n) in zip(found, tasks.values(), strict=True)]
+    table = Table(
+        "Small networks",
+        f"Fan-in {many.fan_in}, batch {many.batch}, depth {many.depth}: {trials} networks in groups, and {alone} one\n"
+        f"after another. Milliseconds a network, {_medians(turns).lower()}, one thread unless said.",
+        ("way", "networks", "ms a network", "times longer"),
+    )
+    for (name, (_, count)), times in zip(tasks.items(), found, strict=True):
+        slower = "1" if times is found[0] else spread(ratios(times, found[0]))
+        table.rows.append((name, str(count), milliseconds(times), slower))
+        table.data.append({"way": name, "seconds_a_network": times})
+    targets = []
+    for best, words in ((0, "in groups"), *(((4, f"in groups on {threads} threads"),) if len(found) > 4 else ())):
+        for name, times in zip(list(tasks)[1:3], found[1:3], strict=True):
+            longer = ratios(times, found[best])
+            claim = f"fan-in {many.fan_in}: {name}, times longer than {words}"
+            targets.append(Target(claim, f"at least {SMALL_TARGET:g}", spread(longer), median(longer) >= SMALL_TARGET))
+    return table, targets
+
+
+# Growth
+
+
+def growth(shape: Shape, factors: Sequence[int], turns: int, device: Any) -> tuple[Table, list[Target]]:
+    """Time and memory over depth and over trials."""
+    env = environment("one")
+    table = Table(
+        "Growth with the depth and the number of networks",
+        f"Fan-in {shape.fan_in}, batch {shape.batch}, weights kept. {_medians(turns)}, within one process;\n"
+        "the memory is that of a process of its own. The time a layer and network is set against the smallest size's.",
+        ("depth", "networks", "s", "time a layer and network", "MiB"),
+    )
+    targets = []
+    for name in ("depth", "trials"):
+        shapes = [shape._replace(**{name: getattr(shape, name) * k}) for k in factors]
+        found = in_turns([partial(clocked, partial(engine, each, device), device) for each in shapes], turns)
+        unit = [[t / s.depth / s.trials for t in times] for s, times in zip(shapes, found, strict=True)]
+        sizes = [in_process("kept", each, device, env)["mib"] for each in shapes]
+        for each, times, one, mib in zip(shapes, found, unit, sizes, strict=True):
+            linear = ratios(one, unit[0])
+            text = "1" if one is unit[0] else spread(linear)
+            table.rows.append((str(each.depth), str(each.trials), f"{median(times):.2f}", text, f"{mib:.0f}"))
+            table.data.append({**each._asdict(), "seconds": times, "mib": mib})
+        last = ratios(unit[-1], unit[0])
+        words = {"depth": "depth", "trials": "networks"}[name]
+        targets.append(
+            Target(
+                f"time a layer and network, {words} x {factors[-1]}",
+                f"at most {LINEAR_TARGET:g}",
+                spread(last),
+                median(last) <= LINEAR_TARGET,
+            )
+        )
+        if name == "trials":
+            more = sizes[-1] / sizes[0]
+            targets.append(
+                Target(f"memory, networks x {factors[-1]}", f"at most {1.05:g}", f"{more:.2f}", more <= 1.05)
+            )
+    return table, targets
+
+
+# A deep network in little memory
+
+
+def deep(depth: int, final: bool) -> tuple[Table, list[Target]]:
+    """The whole command, on the CPU."""
+    script = Path(sys.executable).with_name("snn")
+    snn = [str(script)] if script.exists() else python("-m", "snn_cli")
+    options = ("--depth", str(depth), "--fanin", "1024", "--batch", "128", "--trials", "1", "--threads", "1")
+    command = [*snn, "verify", *options, "--memory", PROCESS_MEMORY, "--no-profile", "--json"]
+    start = time.perf_counter()
+    mib = peak(command, environment("one"))
+    seconds = time.perf_counter() - start
+    table = Table(
+        "A deep network in little memory",
+        "The most memory of the whole process, torch included, as the system counts it.",
+        ("command", "s", "MiB"),
+        [(f"`snn {' '.join(command[len(snn) :])}`", f"{seconds:.1f}", "" if mib is None else f"{mib:.0f}")],
+        [{"command": command, "seconds": seconds, "mib": mib}],
+    )
+    if not final or mib is None:
+        return table, []
+    claim = f"MiB of a run at depth {depth}, fan-in 1024, batch 128, float32"
+    return table, [Target(claim, f"at most {PROCESS_TARGET:.0f}", f"{mib:.0f}", mib <= PROCESS_TARGET)]
+
+
+# The report
+
+
+def accelerator(device: Any) -> str:
+    import torch
+
+    if device.type == "cuda":
+        found = torch.cuda.get_device_properties(device)
+        tf32 = "TF32 allowed" if torch.backends.cuda.matmul.allow_tf32 else "no TF32"
+        return f"- GPU: {found.name}, {found.total_memory / 2**30:.0f} GiB, CUDA {torch.version.cuda}, {tf32}"
+    return f"- torch {torch.__version__} on the CPU, one thread"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.verify", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="a small run: small cases, few turns, wide ranges")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:1 (cpu)")
+    parser.add_argument("--json", action="store_true", dest="as_json", help="print JSON, with every measurement")
+    parser.add_argument("--only", help="some of the tables: floor,autograd,small,growth,deep")
+    parser.add_argument("--worker", choices=WAYS, help=argparse.SUPPRESS)
+    parser.add_argument("--sizes", help=argparse.SUPPRESS)
+    given = parser.parse_args(arguments)
+
+    import torch
+
+    from snn_cli.engine.device import resolve
+    from snn_cli.errors import SnnError
+
+    try:
+        device = resolve(given.device)
+    except SnnError as error:
+        parser.error(str(error))
+    if given.worker:
+        print(json.dumps(worker(given.worker, _shape(given.sizes), device)))
+        return
+    torch.set_num_threads(1)
+    quick, cuda = given.quick, device.type == "cuda"
+
+    shapes = list(GPU_SHAPES if cuda else SHAPES)
+    if quick:
+        shapes = [s._replace(depth=max(2, s.depth // 5), trials=-(-s.trials // 4)) for s in shapes]
+    sections: dict[str, Callable[[], tuple[Table, list[Target]]]] = {
+        "floor": lambda: against_floor(shapes, 2 if quick else 7, device),
+        "autograd": lambda: against_autograd(
+            Shape(1024, 128, 20 if quick else 200, 1), 1 if quick else 3, device, not quick
+        ),
+        "small": lambda: small_networks(100 if quick else 1000, 20 if quick else 100, 2 if quick else 5, device),
+        "growth": lambda: growth(
+            Shape(256, 32, 10 if quick else 50, 4 if quick else 16), (1, 2, 4), 2 if quick else 5, device
+        ),
+        "deep": lambda: deep(50 if quick else 1000, not quick),
+    }
+    chosen = given.only.split(",") if given.only else list(sections)
+    if unknown := set(chosen) - set(sections):
+        parser.error(f"--only takes {', '.join(sections)}, not {', '.join(sorted(unknown))}")
+
+    where = machine()
+    tables, targets = [], []
+    for name in chosen:
+        table, claims = sections[name]()
+        tables.append(table)
+        targets += claims
+    tables.append(verdicts(targets))
+    if given.as_json:
+        facts = {**where, "accelerator": accelerator(device)}
+        print(json.dumps({"machine": facts, "tables": [asdict(t) for t in tables]}, indent=2))
+    else:
+        print("\n\n".join([f"{header(where)}\n{accelerator(device)}", *(t.markdown() for t in tables)]))
+
+
+if __name__ == "__main__":
+    main()
