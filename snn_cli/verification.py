@@ -140,6 +140,7 @@ def verify(
     run = _run(theory, request)
     clock = Clock()
     earlier = Trials.empty(theory.depth) if resume is None else _read(resume, run.signature(place.type))
+    _check_results(request.trials, theory.depth, request.memory or devices.free_memory(torch.device("cpu")))
     missing = sorted(set(range(request.trials)) - set(earlier.number.tolist()))
     with distributed.ranks(place) as ranks:
         mine = ranks.share(missing)
@@ -158,6 +159,16 @@ def verify(
     if (save is not None or resume is not None) and not rank():
         _write(save or resume or "", run.signature(place.type), found)
     return _judge(theory, run, request, found, str(place), complete, clock(), devices.peak_memory(place), profile)
+
+
+def _check_results(trials: int, depth: int, memory: int) -> None:
+    """Raise CannotCompute where what is kept of every network does not fit, with the copy that sorting makes."""
+    each = 2 * len(_SAVED) * 8 * (depth + 1)
+    if trials * each > memory:
+        raise CannotCompute(
+            f"the numbers of {trials} networks of depth {depth} do not fit into memory",
+            f"--trials {max(1, memory // each)}",
+        )
 
 
 class _Request(NamedTuple):
@@ -552,14 +563,13 @@ def _read(path: str, signature: Mapping[str, Any]) -> Trials:
             f"--resume {path} is cut short: {len(lines) - 1} networks of {lines[0].get('count')}", f"--save {path}.new"
         )
     try:
-        columns = [np.array([line[name] for line in lines[1:]], dtype=float) for name in _SAVED]
+        shape = len(lines) - 1, len(signature["widths"])
+        columns = [np.array([line[name] for line in lines[1:]], dtype=float).reshape(shape) for name in _SAVED]
         found = Trials(np.array([line["trial"] for line in lines[1:]], dtype=np.int64), *columns)
         if len(set(found.number.tolist())) < len(found.number) or not all(
             type(line["trial"]) is int and line["trial"] >= 0 for line in lines[1:]
         ):
             raise ValueError("the numbers of its networks are not distinct whole numbers")
-        if any(column.shape != (len(lines) - 1, len(signature["widths"])) for column in columns):
-            raise ValueError("a row of another length")
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InputError(f"--resume {path} is malformed: {error}", f"--save {path}.new") from None
     return found

@@ -362,7 +362,8 @@ def test_results_do_not_depend_on_how_they_are_run(widths, weights):
     assert_same(Trials(*(column[chosen] for column in whole)), run(net, chosen, threads=2))
     assert_same(whole, run(net, range(20, 40)).joined(run(net, range(20))))
     parts = [Ranks(CPU, rank, 3).share(range(40)) for rank in range(3)]
-    assert_same(whole, Trials.empty(net.depth).joined(*(run(net, part) for part in parts if part)))
+    assert_same(whole, Trials.empty(net.depth).joined(*(run(net, part) for part in parts)))
+    assert_same(Trials.empty(net.depth), run(net, []))
 
 
 def test_results_depend_on_the_seed():

@@ -301,8 +301,8 @@ def test_a_gradient_that_vanishes_is_broken_too(call):
     assert 0 < record["broken_layer"] < 40
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
-@pytest.mark.parametrize("name", ["cuda", "cuda:1"])
+@pytest.mark.skipif(torch.cuda.is_available() or torch.backends.mps.is_available(), reason="it is there")
+@pytest.mark.parametrize("name", ["cuda", "cuda:1", "mps"])
 def test_a_device_that_is_not_there(call, name):
     done = call(*ARGS, "--device", name)
     assert (done.code, done.out) == (3, "")
@@ -379,6 +379,12 @@ def test_too_little_memory_says_what_would_do(call, memory):
     for batch in re.findall(r"--batch (\d+)", hint):
         assert call("verify", "--memory", memory, "--trials", "2", "--batch", batch).code == 0
     assert ("--batch" in hint) == (memory == "4MB")
+
+
+def test_too_many_trials_to_hold(call):
+    done = call("verify", "--trials", "1000000000000")
+    assert (done.code, done.out) == (3, "")
+    assert int(re.search(r"hint: --trials (\d+)", done.err)[1]) > 1000
 
 
 @pytest.mark.parametrize("memory", ["64MiB", "64mb", "0.1GiB", "67108864", "65536 KiB"])
@@ -478,11 +484,14 @@ def garbled(text):
         ("a row too short", {**row, "second_moment": row["second_moment"][:-1]}),
         ("a row of words", {**row, "log_gradient": ["x"] * 7}),
         ("a row without", {"trial": 2}),
+        ("a list of rows", [row]),
         ("a trial of half", {**row, "trial": 2.5}),
         ("a trial below 0", {**row, "trial": -2}),
         ("a trial of words", {**row, "trial": "x"}),
     ):
         yield name, "".join([*lines[:3], json.dumps(changed) + "\n", *lines[4:]])
+    longer = [json.dumps({**json.loads(line), "second_moment": [1.0] * 8}) + "\n" for line in lines[1:]]
+    yield "all rows longer", "".join([lines[0], *longer])
 
 
 def test_resume_of_a_file_that_is_damaged(saved, call):
@@ -634,16 +643,20 @@ def test_ctrl_c_prints_what_is_measured(tmp_path):
     assert b"Traceback" not in shown
 
 
-def test_interrupted_before_the_first_network(monkeypatch, call):
+def test_interrupted_before_the_first_network(monkeypatch, call, tmp_path):
+    honest = module.measure
     monkeypatch.setattr(module, "measure", lambda net, *_, **__: (module.Trials.empty(net.depth), False))
     for form in (("--json",), ("--csv",), ()):
         done = call(*ARGS, "--max-growth", "10", *form)
         assert done.code == 130
         assert "internal" not in done.err
-    (record,) = call(*ARGS, "--json").records
+    (record,) = call(*ARGS, "--json", "--save", str(tmp_path / "run")).records
     assert record["trials"] == 0
     assert record["measured"]["log_growth"] is record["verdict"]["agrees"] is None
     assert "partial" in record["notes"]
+    monkeypatch.setattr(module, "measure", honest)
+    (record,) = call(*ARGS, "--json", "--resume", str(tmp_path / "run")).records
+    assert timeless(record) == timeless(verify(**SMALL))
 
 
 def torchrun(*args):
