@@ -1,11 +1,12 @@
 """Speed and memory of ``snn verify``: ratios measured side by side in one run, printed as Markdown tables.
 
-Usage: python -m benchmarks.verify [--quick] [--device cpu|cuda] [--json]
+Usage: python -m benchmarks.verify [--quick] [--device cpu|cuda] [--only floor,autograd,small,growth,deep] [--json]
 
 Run it with the Python in whose environment the project is installed, with its extra ``torch``. A full run takes about
-six minutes on a CPU, a quick one a minute. What is compared takes turns, and a ratio is the median over the turns, each
-measured against its neighbour, so that a change in the load of the machine meets both. On the CPU everything runs on
-one thread. Nothing here passes or fails: the last table sets the measurements beside their targets.
+ten minutes on two busy cores, a quick one a minute. What is compared takes turns, and a ratio is the median over the
+turns, each measured against its neighbour, so that a change in the load of the machine meets both. On the CPU
+everything runs on one thread unless a line says so. Nothing here passes or fails: the last table sets the measurements
+beside their targets.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import numpy as np
 from snn_cli import ensembles
 from snn_cli.engine import device as devices
 from snn_cli.engine import distributed
-from snn_cli.engine.measure import Clock, Trials, broken, default_threads, measure
+from snn_cli.engine.measure import Clock, Trials, broken, default_threads, group_size, measure
 from snn_cli.engine.network import Architecture
 from snn_cli.errors import CannotCompute, InputError
 from snn_cli.exact import Number, nearest_double, positive_integer, rational
@@ -115,7 +115,7 @@ def verify(
     device, dtype, tf32
         ``cpu``, ``cuda``, ``cuda:1``, ``mps`` or ``auto``; precision of the network; whether CUDA may round to TF32.
     threads, memory
-        Networks side by side, and bytes (or ``"4GiB"``) to stay below; neither changes the result.
+        Networks side by side, and bytes (or ``"4GiB"``) for the process, torch included; neither changes the result.
     level, max_growth
         Level of the test of theory; factor for the mean of ``|log growth|``.
     save, resume
@@ -143,7 +143,8 @@ def verify(
     _check_results(request.trials, theory.depth, request.memory or devices.free_memory(torch.device("cpu")))
     missing = sorted(set(range(request.trials)) - set(earlier.number.tolist()))
     with distributed.ranks(place) as ranks:
-        mine = ranks.share(missing)
+        mine = ranks.share(missing, group_size(run.architecture, request.batch, dtype))
+        held = devices.resident(place) if request.memory else 0
         found, complete = measure(
             run.architecture,
             mine,
@@ -152,7 +153,12 @@ def verify(
             dtype=dtype,
             device=ranks.device,
             threads=request.threads or (1 if ranks.world > 1 else default_threads()),
-            memory=request.memory or devices.free_memory(ranks.device) // (ranks.world if place.type == "cpu" else 1),
+            memory=(
+                request.memory - held
+                if request.memory
+                else devices.free_memory(ranks.device) // (ranks.world if place.type == "cpu" else 1)
+            ),
+            base=held,
             progress=None if progress is None else lambda done: progress(earlier.joined(done), request.trials),
         )
         found = earlier.joined(ranks.gather(found))

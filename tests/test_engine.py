@@ -361,7 +361,7 @@ def test_results_do_not_depend_on_how_they_are_run(widths, weights):
     chosen = [0, 5, 17, 18, 39]
     assert_same(Trials(*(column[chosen] for column in whole)), run(net, chosen, threads=2))
     assert_same(whole, run(net, range(20, 40)).joined(run(net, range(20))))
-    parts = [Ranks(CPU, rank, 3).share(range(40)) for rank in range(3)]
+    parts = [Ranks(CPU, rank, 3).share(range(40), 16) for rank in range(3)]
     assert_same(whole, Trials.empty(net.depth).joined(*(run(net, part) for part in parts)))
     assert_same(Trials.empty(net.depth), run(net, []))
 
@@ -408,13 +408,13 @@ def test_an_interrupt_keeps_what_is_finished():
 
 @given(st.lists(st.integers(0, 10_000), unique=True, max_size=60), st.integers(1, 9))
 def test_ranks_share_every_trial_once(trials, world):
-    parts = [Ranks(CPU, rank, world).share(trials) for rank in range(world)]
+    parts = [Ranks(CPU, rank, world).share(trials, 16) for rank in range(world)]
     assert sorted(trial for part in parts for trial in part) == sorted(trials)
 
 
 def test_ranks_share_evenly():
     for world in (2, 3, 8):
-        sizes = [len(Ranks(CPU, rank, world).share(range(64 * world))) for rank in range(world)]
+        sizes = [len(Ranks(CPU, rank, world).share(range(64 * world), 16)) for rank in range(world)]
         assert sizes == [64] * world
 
 

@@ -26,6 +26,7 @@ torch = pytest.importorskip("torch")
 
 from snn_cli import simulate, solve, verify  # noqa: E402
 from snn_cli import verification as module  # noqa: E402
+from snn_cli.engine.device import resident  # noqa: E402
 from snn_cli.errors import InputError, SnnError  # noqa: E402
 from snn_cli.records import Verification  # noqa: E402
 
@@ -369,16 +370,17 @@ def test_absurd_params_are_no_traceback(call, tmp_path, scale):
     assert "internal" not in done.err
 
 
-@pytest.mark.parametrize("memory", ["1MB", "4MB"])
-def test_too_little_memory_says_what_would_do(call, memory):
-    done = call("verify", "--memory", memory, "--trials", "2")
+def test_too_little_memory_says_what_would_do(snn):
+    """``--memory`` counts what Python and torch hold themselves: a process of its own each time."""
+    done = snn("verify", "--memory", "10MB", "--trials", "2")
     assert (done.code, done.out) == (3, "")
-    (hint,) = re.findall(r"hint: (.*)", done.err)
-    (enough,) = re.findall(r"--memory (\S+)", hint)
-    assert call("verify", "--memory", enough, "--trials", "2").code == 0
-    for batch in re.findall(r"--batch (\d+)", hint):
-        assert call("verify", "--memory", memory, "--trials", "2", "--batch", batch).code == 0
-    assert ("--batch" in hint) == (memory == "4MB")
+    (enough,) = re.findall(r"--memory (\S+)", done.err)
+    assert snn("verify", "--memory", f"{float(enough.removesuffix('MiB')) + 4}MiB", "--trials", "2").code == 0
+    deep = ("verify", "--depth", "400", "--fanin", "256", "--batch", "512", "--trials", "1")
+    done = snn(*deep, "--memory", "350MiB")
+    assert (done.code, done.out) == (3, "")
+    (batch,) = re.findall(r"--batch (\d+)", done.err)
+    assert snn(*deep[:-2], "--trials", "1", "--memory", "350MiB", "--batch", batch, "--no-profile").code == 0
 
 
 def test_too_many_trials_to_hold(call):
@@ -387,9 +389,20 @@ def test_too_many_trials_to_hold(call):
     assert int(re.search(r"hint: --trials (\d+)", done.err)[1]) > 1000
 
 
-@pytest.mark.parametrize("memory", ["64MiB", "64mb", "0.1GiB", "67108864", "65536 KiB"])
-def test_memory_does_not_change_the_record(memory):
-    assert timeless(verify(**SMALL, memory=memory)) == timeless(verify(**SMALL))
+@pytest.mark.parametrize("extra", [16, 64, 1024])
+def test_memory_does_not_change_the_record(extra):
+    held = resident(torch.device("cpu"))
+    assert timeless(verify(**SMALL, memory=held + extra * 1024**2)) == timeless(verify(**SMALL))
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("64MiB", 2**26), ("64mb", 64e6), ("0.5GiB", 2**29), ("7", 7), ("65536 KiB", 2**26), ("3 GB", 3e9)],
+)
+def test_sizes_of_memory(text, size):
+    from snn_cli.verification import check
+
+    assert check(memory=text, fanin=8, depth=2).memory == size
 
 
 def test_threads_do_not_change_the_record():

@@ -12,7 +12,7 @@ from snn_cli.cli.main import CHECK_FAILED, INTERRUPTED
 from snn_cli.cli.options import closure_options, complete_any_act, complete_file, output_format, output_options
 from snn_cli.cli.output import Output, is_terminal
 from snn_cli.ensembles import ENSEMBLES
-from snn_cli.errors import InputError
+from snn_cli.errors import InputError, SnnError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,7 +97,12 @@ def command(**given: Any) -> int:
     report = _report(output, form, given["profile"])
     records: list[Verification] = []
     for request in requests:
-        record = _run(output, request, given)
+        try:
+            record = _run(output, request, given)
+        except SnnError as error:
+            if _rank():  # the first process tells
+                return error.exit_code
+            raise
         if record is None:  # another process of the run prints it
             continue
         report(record)
@@ -117,7 +122,7 @@ def _requests(given: dict[str, Any]) -> list[dict[str, Any]]:
     if given["params"] is not None and given["act"]:
         raise InputError("--params and --act both give activations", "leave out --act")
     common = {name: given[name] for name in PASSED_ON if given[name] is not None}
-    common["profile"] = True if given["plot"] or not (given["as_json"] or given["as_csv"]) else given["profile"]
+    common["profile"] = bool(given["plot"]) or given["profile"]
     common["tf32"] = given["tf32"]
     if given["params"] is not None:
         from snn_cli.cli.params import read
@@ -142,17 +147,23 @@ def _check(requests: list[dict[str, Any]]) -> None:
 
 
 def _run(output: Output, request: dict[str, Any], given: dict[str, Any]) -> Verification | None:
-    from snn_cli.verification import rank, verify
+    from snn_cli.verification import verify
 
-    bar = None if given["quiet"] or rank() else _bar(output)
+    bar = None if given["quiet"] or _rank() else _bar(output)
     try:
         record = verify(**request, progress=bar)
     finally:
         if bar is not None:
             output.count("")
-    if given["verbose"] and not rank():
+    if given["verbose"] and not _rank():
         output.message(f"{record.act}: {record.trials} networks in {record.seconds:.2f} s")
-    return None if rank() else record
+    return None if _rank() else record
+
+
+def _rank() -> int:
+    from snn_cli.verification import rank
+
+    return rank()
 
 
 def _bar(output: Output) -> Callable[[Trials, int], None] | None:

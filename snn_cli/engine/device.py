@@ -20,8 +20,12 @@ def require_torch() -> Any:
     """The torch module. Raises MissingExtra where it is not installed."""
     if find_spec("torch") is None:
         raise MissingExtra("a measurement on real networks", "PyTorch", "torch")
-    import torch
-
+    try:
+        import torch
+    except (ImportError, OSError) as error:
+        raise CannotCompute(
+            f"PyTorch is installed but does not start: {error}", "pip install 'snn-cli[torch]'"
+        ) from None
     return torch
 
 
@@ -85,12 +89,28 @@ def _available() -> int:
     return min(limits)
 
 
+def resident(device: torch.device) -> int:
+    """Main memory that this process holds now, torch included; 0 on other devices, and where it cannot be told."""
+    if device.type != "cpu":
+        return 0
+    try:
+        with open("/proc/self/status") as lines:
+            return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS:"))
+    except (OSError, StopIteration):
+        return 0
+
+
 def peak_memory(device: torch.device) -> int:
     """Most bytes that this process held at once: on the device, or of main memory."""
     torch = require_torch()
     if device.type == "cuda":
         peak: int = torch.cuda.max_memory_allocated(device)
         return peak
+    try:  # ru_maxrss starts from that of the process that started this one
+        with open("/proc/self/status") as lines:
+            return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+    except (OSError, StopIteration):
+        pass
     try:
         import resource
         import sys

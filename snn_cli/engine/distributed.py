@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from snn_cli.engine.measure import LARGEST_GROUP, Trials
+from snn_cli.engine.measure import Trials
 from snn_cli.errors import CannotCompute
 
 if TYPE_CHECKING:
@@ -34,9 +34,9 @@ class Ranks:
         self.rank = rank
         self.world = world
 
-    def share(self, trials: Sequence[int]) -> list[int]:
+    def share(self, trials: Sequence[int], group: int) -> list[int]:
         """Whole groups to each rank in turn: a group that is split would be run twice."""
-        return [trial for trial in trials if trial // LARGEST_GROUP % self.world == self.rank]
+        return [trial for trial in trials if trial // group % self.world == self.rank]
 
     def gather(self, found: Trials) -> Trials:
         """The trials of all ranks, on every rank. Raises CannotCompute where one is gone."""

@@ -70,9 +70,19 @@ class Plan(NamedTuple):
 
 
 def plan(
-    architecture: Architecture, batch: int, trials: int, dtype: str, device: torch.device, threads: int, memory: int
+    architecture: Architecture,
+    batch: int,
+    trials: int,
+    dtype: str,
+    device: torch.device,
+    threads: int,
+    memory: int,
+    base: int = 0,
 ) -> Plan:
-    """Split a run so that it fits into ``memory`` bytes. Raises CannotCompute, with what would fit."""
+    """Split a run so that it fits into ``memory`` bytes. Raises CannotCompute, with what would fit.
+
+    ``base`` is what the process holds already; messages count it in.
+    """
 
     def least(widths: tuple[int, ...], batch: int) -> tuple[int, int, int]:
         return _least(widths, architecture.ensemble.orthogonal, batch, _BYTES[dtype])
@@ -92,9 +102,14 @@ def plan(
         depths = _halves(architecture.depth)
         fits += [f"--batch 1 --depth {x}" for x in depths if least(widths[: x + 1], 1)[1] <= memory][:1]
     raise CannotCompute(
-        f"the run needs {_shown(working)} of memory, and {_shown(memory)} may be used",
-        ", or ".join([*fits, f"--memory {_shown(working).replace(' ', '')}"]),
+        f"the run needs {_shown(working + base)} of memory, {_shown(max(1, working - memory))} more than may be used",
+        ", or ".join([*fits, f"--memory {_shown(working + base).replace(' ', '')}"]),
     )
+
+
+def group_size(architecture: Architecture, batch: int, dtype: str) -> int:
+    """Networks that are run side by side: it depends on their shape alone, so that a network's group never changes."""
+    return _least(architecture.widths, architecture.ensemble.orthogonal, batch, _BYTES[dtype])[0]
 
 
 def _least(widths: tuple[int, ...], orthogonal: bool, batch: int, size: int) -> tuple[int, int, int]:
@@ -138,6 +153,7 @@ def measure(
     device: torch.device,
     threads: int,
     memory: int,
+    base: int = 0,
     progress: Callable[[Trials], None] | None = None,
 ) -> tuple[Trials, bool]:
     """Run the networks of these trial numbers. Returns what was measured, and whether it is all of them.
@@ -147,7 +163,7 @@ def measure(
     is run whole.
     """
     torch = devices.require_torch()
-    split = plan(architecture, batch, len(trials), dtype, device, threads, memory)
+    split = plan(architecture, batch, len(trials), dtype, device, threads, memory, base)
     wanted = set(trials)
     starts = sorted({trial // split.group * split.group for trial in wanted})
     kind = getattr(torch, dtype)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     import torch
+    from numpy.typing import NDArray
 
     from snn_cli.ensembles import Ensemble
 
@@ -19,7 +20,8 @@ BLOCK_ROWS = 512
 """Rows of a weight matrix that are drawn, and multiplied, at a time."""
 
 _WORD = np.uint64(0xFFFFFFFF)
-_SIGNED = 2**63 - 1
+_SIGNED = np.uint64(2**63 - 1)
+_TABLE = 1 << 20  # seeds that are worth keeping
 _FIRST, _SECOND = np.uint64(0x85EBCA6B), np.uint64(0xC2B2AE35)  # multipliers of MurmurHash3's finalizer
 _TRUNCATION = 2.0
 
@@ -42,12 +44,22 @@ class Streams:
             for i in range(4)
         ]
         self._high = np.uint64(int.from_bytes(hashlib.blake2b(str(seed).encode(), digest_size=3).digest(), "little"))
+        self._range = range(0)
+        self._table: list[list[int]] = []
         self.blocks = max(-(-width // BLOCK_ROWS) for width in widths) + 1
         self._stride = (len(widths) + 1) * self.blocks
 
     def seeds(self, trials: Sequence[int], layer: int, block: int) -> list[int]:
         """Seeds of the streams of that layer and block, one a trial."""
-        number = np.array(trials, dtype=np.uint64) * np.uint64(self._stride) + np.uint64(layer * self.blocks + block)
+        stream = layer * self.blocks + block
+        if not isinstance(trials, range) or len(trials) * self._stride > _TABLE:
+            return self._hashed(np.array([stream]), trials)[0]
+        if trials != self._range:  # a group asks for all its streams: one call is as dear as one stream's
+            self._range, self._table = trials, self._hashed(np.arange(self._stride), trials)
+        return self._table[stream]
+
+    def _hashed(self, streams: NDArray[np.int64], trials: Sequence[int]) -> list[list[int]]:
+        number = np.array(trials, dtype=np.uint64) * np.uint64(self._stride) + streams.astype(np.uint64)[:, None]
         x = number & _WORD
         for key in self._keys:  # every step is a bijection
             x ^= key
@@ -57,7 +69,7 @@ class Streams:
             x ^= x >> np.uint64(16)
         if self._device.type != "cpu":  # other generators take 64 bits
             x |= (number >> np.uint64(32) ^ self._high) << np.uint64(32)
-        return [int(seed) & _SIGNED for seed in x]
+        return (x & _SIGNED).tolist()  # type: ignore[no-any-return]
 
     def generators(self, trials: Sequence[int], layer: int, block: int) -> Iterator[torch.Generator]:
         """The generator at the start of each of these streams, valid until the next."""

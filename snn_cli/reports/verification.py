@@ -25,6 +25,8 @@ _ROWS = (
 )
 
 _SENTENCES = {
+    Note.NO_FINITE_THEORY: "There is no theory of this network at its fan-in: what stands beside it is infinite width.",
+    Note.EXPANSION_FAILS: "The expansion in 1/fan-in breaks down at this fan-in.",
     Note.ONE_TRIAL: "One network has no standard error: --trials 32 would give one.",
     Note.BROKEN: "A number stopped being finite at layer {broken_layer}, in network {broken_trial}.",
     Note.PARTIAL: "Interrupted: these are the networks that were finished by then.",
@@ -107,7 +109,8 @@ def _verdict(record: Verification, shorten: bool) -> list[str]:
     found = []
     if verdict.agrees is None:
         found.append(
-            "Theory is not tested: " + ("one network is not enough." if record.trials < 2 else "it has no band.")
+            "Theory is not tested: "
+            + ("one network is not enough." if record.trials < 2 else "there is none at this fan-in.")
         )
     elif verdict.p_value is not None:
         word = "agrees with" if verdict.agrees else "REJECTS"
