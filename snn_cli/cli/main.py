@@ -5,6 +5,7 @@ click and the commands are loaded inside ``main``, where an interrupt is caught 
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from contextlib import suppress
@@ -86,6 +87,7 @@ def _command_path(error: Exception, argv: Sequence[str]) -> str:
 
 def run() -> NoReturn:
     """Entry point of the console script."""
+    gc.set_threshold(50_000)  # what is loaded stays: looking through it again and again is a part of the start-up
     try:
         code = main()
     except KeyboardInterrupt:  # while it was ending

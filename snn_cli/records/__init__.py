@@ -1,0 +1,69 @@
+"""Frozen records: what every public function returns, and what table, JSON and CSV are made from."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from snn_cli.records.propagation import (
+        Budget,
+        Covariance,
+        Finite,
+        FixedPoint,
+        Gradient,
+        Isometry,
+        MeanPath,
+        MeanState,
+        Profile,
+        Propagation,
+    )
+    from snn_cli.records.solution import VERSION, Note, Params, Solution
+    from snn_cli.records.verification import Estimates, Measured, Verdict, Verification
+
+_MODULES = {
+    "solution": ("VERSION", "Note", "Params", "Solution"),
+    "propagation": (
+        "Budget",
+        "Covariance",
+        "Finite",
+        "FixedPoint",
+        "Gradient",
+        "Isometry",
+        "MeanPath",
+        "MeanState",
+        "Profile",
+        "Propagation",
+    ),
+    "verification": ("Estimates", "Measured", "Verdict", "Verification"),
+}
+_WHERE = {name: module for module, names in _MODULES.items() for name in names}
+
+__all__ = [
+    "VERSION",
+    "Budget",
+    "Covariance",
+    "Estimates",
+    "Finite",
+    "FixedPoint",
+    "Gradient",
+    "Isometry",
+    "MeanPath",
+    "MeanState",
+    "Measured",
+    "Note",
+    "Params",
+    "Profile",
+    "Propagation",
+    "Solution",
+    "Verdict",
+    "Verification",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Each record is loaded when first used: a command pays for its own only."""
+    if name in _WHERE:
+        value = globals()[name] = getattr(import_module(f"snn_cli.records.{_WHERE[name]}"), name)
+        return value
+    raise AttributeError(f"module 'snn_cli.records' has no attribute {name!r}")
