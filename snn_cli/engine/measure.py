@@ -32,6 +32,9 @@ LARGEST_GROUP = 16
 GROUP_BYTES = 64 * 1024**2
 """What a group of more than one network saves between the passes at most."""
 
+_VARIES = 8 * 1024**2
+"""What a process holds before it begins differs from one start to the next: what is recommended leaves room for it."""
+
 _SHOWN_EVERY = 0.1  # seconds between two reports of progress: each looks at all networks so far
 _BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
 
@@ -95,15 +98,16 @@ def plan(
             needed = count * (working + (kept if keep else 0))
             if needed <= memory:
                 return Plan(group, count, keep, needed)
+    room = memory - (_VARIES if base else 0)
     fits = []  # less is not always less: smaller networks are run in larger groups
-    if batch := next((x for x in _halves(batch) if least(widths, x)[1] <= memory), 0):
+    if batch := next((x for x in _halves(batch) if least(widths, x)[1] <= room), 0):
         fits.append(f"--batch {batch}")
     elif len(set(widths)) == 1:
         depths = _halves(architecture.depth)
-        fits += [f"--batch 1 --depth {x}" for x in depths if least(widths[: x + 1], 1)[1] <= memory][:1]
+        fits += [f"--batch 1 --depth {x}" for x in depths if least(widths[: x + 1], 1)[1] <= room][:1]
     raise CannotCompute(
         f"the run needs {_shown(working + base)} of memory, {_shown(max(1, working - memory))} more than may be used",
-        ", or ".join([*fits, f"--memory {_shown(working + base).replace(' ', '')}"]),
+        ", or ".join([*fits, f"--memory {_shown(working + base + memory - room).replace(' ', '')}"]),
     )
 
 
