@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from snn_cli.errors import CannotCompute, InputError, MissingExtra, NoSolution, SnnError
     from snn_cli.explanation import explain
-    from snn_cli.records import Note, Params, Propagation, Solution, Verification
+    from snn_cli.models import simulate_model, verify_model
+    from snn_cli.records import ModelPrediction, ModelReport, Note, Params, Propagation, Solution, Verification
     from snn_cli.simulation import simulate
     from snn_cli.solver import solve
+    from snn_cli.testing import assert_self_normalizing
     from snn_cli.verification import verify
 
 __version__ = "0.1.0.dev0"
@@ -20,6 +22,11 @@ _PUBLIC = {
     "simulate": "simulation",
     "verify": "verification",
     "explain": "explanation",
+    "verify_model": "models",
+    "simulate_model": "models",
+    "assert_self_normalizing": "testing",
+    "ModelReport": "records",
+    "ModelPrediction": "records",
     "Solution": "records",
     "Propagation": "records",
     "Verification": "records",
@@ -36,6 +43,8 @@ __all__ = [
     "CannotCompute",
     "InputError",
     "MissingExtra",
+    "ModelPrediction",
+    "ModelReport",
     "NoSolution",
     "Note",
     "Params",
@@ -43,10 +52,13 @@ __all__ = [
     "SnnError",
     "Solution",
     "Verification",
+    "assert_self_normalizing",
     "explain",
     "simulate",
+    "simulate_model",
     "solve",
     "verify",
+    "verify_model",
 ]
 
 

@@ -23,17 +23,21 @@ ALLOWED = {
     "gaussian": {"arithmetic"},
     "activations": {"arithmetic", "gaussian"},
     "ensembles": set(),
-    "propagation": {"exact", "arithmetic", "gaussian", "activations", "ensembles"},
+    "graph": set(),
+    "propagation": {"exact", "graph", "arithmetic", "gaussian", "activations", "ensembles"},
     "solver": FOUNDATION | {"gaussian", "activations", "propagation", "certify"},
     "simulation": FOUNDATION | {"activations", "ensembles", "propagation", "solver"},
-    "engine": {"exact", "activations", "ensembles"},
+    "engine": {"exact", "graph", "activations", "ensembles"},
     "verification": FOUNDATION | {"activations", "ensembles", "simulation", "engine"},
+    "models": FOUNDATION | {"graph", "propagation", "engine"},
+    "testing": {"models", "records", "reports"},
     "certify": FOUNDATION | {"gaussian", "propagation", "solver"},
     "explanation": FOUNDATION | {"gaussian", "activations"},
     "reports": {"records", "activations"},
     "cli": FOUNDATION
-    | {"activations", "ensembles", "solver", "simulation", "verification", "certify", "explanation", "reports"},
-    "__init__": {"records", "solver", "simulation", "verification", "explanation"},
+    | {"activations", "ensembles", "solver", "simulation", "verification", "models", "certify"}
+    | {"explanation", "reports"},
+    "__init__": {"records", "solver", "simulation", "verification", "models", "testing", "explanation"},
     "__main__": {"cli"},
 }
 OUTSIDE = {

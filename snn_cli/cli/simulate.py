@@ -10,6 +10,7 @@ import click
 
 from snn_cli import activations
 from snn_cli.cli.main import CANNOT_COMPUTE, CHECK_FAILED
+from snn_cli.cli.model import model_options, refuse_without_model
 from snn_cli.cli.options import closure_options, complete_any_act, complete_file, output_format, output_options
 from snn_cli.cli.output import Output, Progress
 from snn_cli.cli.sweep import MAX_POINTS, example, numbers
@@ -95,6 +96,7 @@ SIDE_BY_SIDE = 6
     help="Write a figure of the tolerance for a mean of the weights against fan-in, with and without remedies.",
 )
 @click.option("--force", is_flag=True, help="Let a figure overwrite a file.")
+@model_options
 @output_options
 @click.pass_context
 def command(ctx: click.Context, /, **given: Any) -> int:
@@ -110,6 +112,11 @@ def command(ctx: click.Context, /, **given: Any) -> int:
       snn simulate --act lselu --epsilon 0.03 --widths 784,1024x20,512x20,10 --json
       snn simulate --act selu,lselu --depth 10:1000:20 --fanin 64,1024 --no-profile --csv
     """
+    if given["model"] is not None:
+        from snn_cli.cli import model
+
+        return model.simulate(given)
+    refuse_without_model(given)
     output = Output()
     form = output_format(given["as_json"], given["as_csv"])
     requests = _requests({name: given[name] for name in ctx.params if name in SWEPT}, given)

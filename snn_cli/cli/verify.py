@@ -9,6 +9,7 @@ import click
 
 from snn_cli import activations
 from snn_cli.cli.main import CHECK_FAILED, INTERRUPTED
+from snn_cli.cli.model import model_options, refuse_without_model
 from snn_cli.cli.options import closure_options, complete_any_act, complete_file, output_format, output_options
 from snn_cli.cli.output import Output, is_terminal
 from snn_cli.ensembles import ENSEMBLES
@@ -76,6 +77,7 @@ PASSED_ON = (
 @click.option("--resume", metavar="FILE", shell_complete=complete_file, help="Add networks to a run that was kept.")
 @click.option("--plot", metavar="FILE", shell_complete=complete_file, help="Write a figure: .png, .svg or .pdf.")
 @click.option("--force", is_flag=True, help="Let a figure overwrite a file.")
+@model_options
 @output_options
 def command(**given: Any) -> int:
     """Measure real random networks and hold them against theory.
@@ -89,6 +91,11 @@ def command(**given: Any) -> int:
       snn verify
       snn verify --act selu --depth 40 --fanin 64 --batch 8 --trials 16 --json
     """
+    if given["model"] is not None:
+        from snn_cli.cli import model
+
+        return model.verify(given)
+    refuse_without_model(given)
     output = Output()
     form = output_format(given["as_json"], given["as_csv"])
     requests = _requests(given)

@@ -6,6 +6,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from snn_cli.records.model import (
+        Advice,
+        ModelEstimates,
+        ModelLayer,
+        ModelPrediction,
+        ModelReport,
+        ModelVerdict,
+    )
     from snn_cli.records.propagation import (
         Budget,
         Covariance,
@@ -35,12 +43,14 @@ _MODULES = {
         "Profile",
         "Propagation",
     ),
+    "model": ("Advice", "ModelEstimates", "ModelLayer", "ModelPrediction", "ModelReport", "ModelVerdict"),
     "verification": ("Estimates", "Measured", "Verdict", "Verification"),
 }
 _WHERE = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
     "VERSION",
+    "Advice",
     "Budget",
     "Covariance",
     "Estimates",
@@ -51,6 +61,11 @@ __all__ = [
     "MeanPath",
     "MeanState",
     "Measured",
+    "ModelEstimates",
+    "ModelLayer",
+    "ModelPrediction",
+    "ModelReport",
+    "ModelVerdict",
     "Note",
     "Params",
     "Profile",

@@ -1,0 +1,198 @@
+"""Reports on a user's own model: a line a layer, and what to do."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from typing import TYPE_CHECKING, Any
+
+from snn_cli.reports.propagation_notes import factor, number
+from snn_cli.reports.propagation_table import bold, wrapped
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from snn_cli.records import Advice, ModelLayer, ModelPrediction, ModelReport
+
+
+def report(record: ModelReport, *, width: int | None = None, shorten: bool = False, color: bool = False) -> str:
+    """Every layer as measured, beside theory, then what follows from it.
+
+    width
+        Columns to fit sentences into; None for no limit.
+    shorten
+        Four significant digits, for a terminal; else every digit.
+    color
+        The heading in bold.
+    """
+    head = (
+        f"{record.model}: {record.depth} weight layers, {record.trials} "
+        f"{'network' if record.trials == 1 else 'networks'} of {record.batch} inputs, weights {record.weights}, "
+        f"{record.dtype} on {record.device}, seed {record.seed}"
+    )
+    relative = [
+        None if layer.gradient is None or not record.gradient_out else layer.gradient / record.gradient_out
+        for layer in record.layers
+    ]
+    titles = ["layer", "kind", "fan-in", "q", "theory", "mean", "gradient", "growth", "theory", ""]
+    rows = [
+        [
+            layer.name,
+            layer.kind,
+            "" if layer.fan_in is None else str(layer.fan_in),
+            *(
+                number(value, shorten)
+                for value in (layer.q, layer.q_theory, layer.mean, gradient, layer.growth, layer.growth_theory)
+            ),
+            _mark(record, layer),
+        ]
+        for layer, gradient in zip(record.layers, relative, strict=True)
+    ]
+    blocks = [
+        [bold(line, color) for line in wrapped(head, width)],
+        _columns([titles, *rows]),
+        [
+            line
+            for text in (
+                "q, mean: of the layer's output. gradient: squared norm with respect to it, over that at the model's "
+                "output. growth: across the layer, input over output. theory: random weights with these moments.",
+            )
+            for line in wrapped(text, width)
+        ],
+    ]
+    sentences = [*_limits(record), *findings(record, shorten)]
+    blocks.append([line for text in sentences for line in wrapped(text, width)])
+    return "\n\n".join("\n".join(line.rstrip() for line in block) for block in blocks)
+
+
+def _mark(record: ModelReport, layer: ModelLayer) -> str:
+    marks = []
+    if layer.name == record.first_violation:
+        marks.append("leaves the budget")
+    if layer.expected is False:
+        marks.append("not expected")
+    return ", ".join(marks)
+
+
+def _limits(record: ModelReport) -> list[str]:
+    """What is not in the numbers."""
+    found = []
+    if record.unfollowed:
+        found.append(f"Theory cannot follow {_some(record.unfollowed)}; where it has no number, that is why.")
+    found += [f"note: {text}." for text in record.left_out]
+    return found
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+
+
+def findings(record: ModelReport, shorten: bool = True) -> list[str]:
+    """At most five sentences, each with the number it stands on and what to type."""
+    return [_sentence(advice, record, shorten) for advice in record.advice]
+
+
+def _sentence(advice: Advice, record: ModelReport, shorten: bool) -> str:
+    value, limit = number(advice.value, shorten), number(advice.limit, shorten)
+    growth = record.measured.log_growth
+    where = advice.layer or "the model"
+    if advice.code == "violation" and advice.value is not None and advice.value < 1:
+        limit = f"1/{limit}"
+    text = {
+        "broken": f"{where} is the first layer whose output is not finite"
+        + (f"; before it q was {value}." if advice.value is not None else "."),
+        "violation": f"Coming from the output the squared gradient leaves the budget of x {limit} at {where}, "
+        f"where it is x {value}.",
+        "gain": f"The weights' gain is why, most of all at {where}: sqrt(fan_in E[w^2]) is {value}, and {limit} keeps "
+        "q = 1 there.",
+        "activation": f"The activation is why, most of all at {where}: with its weights' gain mended the squared "
+        f"gradient changes by x {value} a layer, and x {limit} is what this depth and budget bear.",
+        "normalization": f"Normalization is why, most of all at {where}, across which the squared gradient changes by "
+        f"x {value}.",
+        "weight-mean": f"The weights of {where} have a common mean of {value} of their deviations, beyond the "
+        f"tolerance of {limit}: a mean of the signal grows there.",
+        "fan-in": f"At these widths the squared gradient differs by x {value} from one network to the next, whatever "
+        "the activation.",
+        "unexpected-q": f"{where}: q is {value}, and theory says {limit}. Width does not explain that: the weights are "
+        "not random any more, or there is a bug.",
+        "unexpected-growth": f"{where}: the squared gradient changes by x {value}, and theory says x {limit}. Width "
+        "does not explain that: the weights are not random any more, or there is a bug.",
+        "fine": f"Within the budget of x {limit}: from the output to the input the squared gradient changes by "
+        f"x {factor(growth, shorten)}.",
+        "no-budget": f"From the output to the input the squared gradient changes by x {factor(growth, shorten)}; "
+        "--max-growth 10 makes it a check.",
+    }[advice.code]
+    return text if advice.do is None else f"{text} Next: {advice.do}"
+
+
+def prediction(record: ModelPrediction, *, width: int | None = None, shorten: bool = False, color: bool = False) -> str:
+    """Every layer as predicted; arguments as for `report`."""
+    head = f"{record.model}: {record.depth} weight layers, predicted from the moments of its weights"
+    titles = ["layer", "kind", "fan-in", "q", "up to x", "mean", "gradient", "up to x", "growth"]
+    rows = [
+        [
+            layer.name,
+            layer.kind,
+            "" if layer.fan_in is None else str(layer.fan_in),
+            *(
+                number(value, shorten)
+                for value in (
+                    layer.q,
+                    layer.q_allowed,
+                    layer.mean,
+                    layer.gradient,
+                    layer.gradient_allowed,
+                    layer.growth,
+                )
+            ),
+        ]
+        for layer in record.layers
+    ]
+    growth = record.gradient.log_growth
+    last = []
+    if record.unfollowed:
+        last.append(f"Theory cannot follow {_some(record.unfollowed)}; where it has no number, that is why.")
+    if growth is not None:
+        deviation = math.exp(min(700.0, record.gradient.log_growth_sd or 0.0))
+        last.append(
+            f"From the output to the input the squared gradient changes by x {factor(growth, shorten)}, and by a "
+            f"factor of {number(deviation, shorten)} from one network to the next (one deviation)."
+        )
+    blocks = [
+        [bold(line, color) for line in wrapped(head, width)],
+        _columns([titles, *rows]),
+        [line for text in last for line in wrapped(text, width)],
+    ]
+    return "\n\n".join("\n".join(line.rstrip() for line in block) for block in blocks if block)
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return ["  ".join(f"{cell:<{size}}" for cell, size in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+class Rows:
+    """CSV rows, one a layer; the first comes with the header."""
+
+    def __init__(self) -> None:
+        self._started = False
+
+    def __call__(self, record: ModelReport | ModelPrediction) -> str:
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        for layer in record.to_dict()["layers"]:
+            cells = {"model": record.model, **layer}
+            if not self._started:
+                writer.writerow(cells)
+                self._started = True
+            writer.writerow([_cell(value) for value in cells.values()])
+        return text.getvalue()
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return repr(value) if isinstance(value, float) else str(value)
