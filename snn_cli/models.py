@@ -82,10 +82,10 @@ def verify_model(
     number = _seed(seed)
     case = _case(model, batch)
     measured = [_measure(case, number)]
-    graphs = [_trace(case)] if theory else []
+    theories = [_trace(case)] if theory else []
     first = next(case.model.parameters())
     return _report(
-        type(case.model).__name__, case, measured, graphs, str(first.device), str(first.dtype).removeprefix("torch."),
+        type(case.model).__name__, case, measured, theories, str(first.device), str(first.dtype).removeprefix("torch."),
         number, "live", factor, time.perf_counter() - started, rebuilt=False,
     )  # fmt: skip
 
@@ -130,7 +130,7 @@ def verify_path(
     request = _request(model, input, batch, trials, seed, device, dtype, max_growth)
     place = devices.resolve(device)
     measured: list[Measurement] = []
-    graphs: list[Graph] = []
+    theories: list[_Theory] = []
     case, same = None, weights_from is not None
     built: Any = None
     for trial in range(request.trials):
@@ -139,12 +139,12 @@ def verify_path(
         built = case.model
         same = same or built is before
         measured.append(_measure(case, _derived(request.seed, trial, "gradient")))
-        graphs.append(_trace(case))
+        theories.append(_trace(case))
         if progress is not None:
             progress(trial + 1, request.trials)
     assert case is not None
     return _report(
-        request.name, case, measured, graphs, str(place), dtype, request.seed,
+        request.name, case, measured, theories, str(place), dtype, request.seed,
         "as built" if weights_from is None else os.path.basename(weights_from), request.factor,
         time.perf_counter() - started, rebuilt=not same,
     )  # fmt: skip
@@ -405,10 +405,11 @@ def _measure(case: _Case, seed: int) -> Measurement:
     return measure_model(case.model, case.arguments, case.named, seed)
 
 
-def _trace(case: _Case) -> Graph:
+def _trace(case: _Case) -> _Theory:
     from snn_cli.engine.trace import trace
 
-    return trace(case.model, case.arguments, case.named)
+    graph = trace(case.model, case.arguments, case.named)
+    return _Theory(graph, propagate(graph))
 
 
 # Predictions
@@ -419,18 +420,25 @@ class _Predicted(NamedTuple):
     step: Step
 
 
-def _by_call(graph: Graph) -> dict[tuple[str, int], _Predicted]:
+class _Theory(NamedTuple):
+    """A traced model and what is predicted for each of its operations."""
+
+    graph: Graph
+    steps: list[Step]
+
+
+def _by_call(theory: _Theory) -> dict[tuple[str, int], _Predicted]:
     return {
         (node.name, node.call): _Predicted(node, step)
-        for node, step in zip(graph.nodes, propagate(graph), strict=True)
+        for node, step in zip(theory.graph.nodes, theory.steps, strict=True)
         if node.call >= 0
     }
 
 
-def _ends(graph: Graph) -> tuple[float | None, float]:
+def _ends(theory: _Theory) -> tuple[float | None, float]:
     """Predicted log growth from what the model returns to its inputs, and its deviation."""
-    steps = propagate(graph)
-    inputs = [step for node, step in zip(graph.nodes, steps, strict=True) if node.kind == "input"]
+    graph = theory.graph
+    inputs = [step for node, step in zip(graph.nodes, theory.steps, strict=True) if node.kind == "input"]
     sizes = {out: size for node in graph.nodes for out, size in zip(node.outputs, node.sizes, strict=True)}
     returned = sum(sizes.get(out, 0) for out in graph.outputs)
     known = [step.gradient for step in inputs if step.gradient is not None]
@@ -439,17 +447,17 @@ def _ends(graph: Graph) -> tuple[float | None, float]:
     return math.log(sum(known) / returned), math.sqrt(max(step.gradient_variance for step in inputs))
 
 
-def _mean_ends(graphs: Sequence[Graph]) -> tuple[float | None, float]:
-    ends = [_ends(graph) for graph in graphs]
+def _mean_ends(theories: Sequence[_Theory]) -> tuple[float | None, float]:
+    ends = [_ends(theory) for theory in theories]
     growths = [growth for growth, _ in ends if growth is not None]
     if not growths or len(growths) < len(ends):
         return None, 0.0
     return sum(growths) / len(growths), max(deviation for _, deviation in ends)
 
 
-def _predictions(graphs: Sequence[Graph]) -> dict[tuple[str, int], _Predicted]:
+def _predictions(theories: Sequence[_Theory]) -> dict[tuple[str, int], _Predicted]:
     """Of every call: the steps of the first network, with geometric means of q and of the gradients over all."""
-    each = [_by_call(graph) for graph in graphs]
+    each = [_by_call(theory) for theory in theories]
     found = {}
     for key, (node, step) in (each[0] if each else {}).items():
         others = [steps[key].step for steps in each if key in steps]
@@ -477,10 +485,10 @@ def _weight_layers(graph: Graph) -> int:
 def _prediction(case: _Case) -> ModelPrediction:
     from snn_cli.engine.model import fan_in
 
-    graph = _trace(case)
+    theory = _trace(case)
     modules = dict(case.model.named_modules())
     layers = []
-    for (name, number), (node, step) in _by_call(graph).items():
+    for (name, number), (node, step) in _by_call(theory).items():
         state = step.state
         layers.append(
             ModelLayer(
@@ -497,14 +505,14 @@ def _prediction(case: _Case) -> ModelPrediction:
                 **_weights(node, step),
             )
         )
-    growth, deviation = _ends(graph)
-    depth = _weight_layers(graph)
+    growth, deviation = _ends(theory)
+    depth = _weight_layers(theory.graph)
     return ModelPrediction(
         model=type(case.model).__name__,
         depth=depth,
         gradient=_estimates(growth, None, deviation if growth is not None else None, depth),
         layers=tuple(layers),
-        unfollowed=_unfollowed(graph),
+        unfollowed=_unfollowed(theory.graph),
         notes=(),
     )
 
@@ -600,7 +608,7 @@ def _report(
     name: str,
     case: _Case,
     measured: list[Measurement],
-    graphs: Sequence[Graph],
+    theories: Sequence[_Theory],
     device: str,
     dtype: str,
     seed: int,
@@ -615,12 +623,12 @@ def _report(
     shape = [(row.name, row.call, row.kind) for row in measured[0].layers]
     if any([(row.name, row.call, row.kind) for row in m.layers] != shape for m in measured):
         raise CannotCompute("the model runs other layers each time it is built", "--trials 1")
-    predicted = _predictions(graphs)
+    predicted = _predictions(theories)
     networks = len(measured) if rebuilt else 1
     layers, seen = [], [_seen(measured, i) for i in range(len(shape))]
     for i, row in enumerate(measured[0].layers):
         layers.append(_layer(row, seen[i], predicted.get((row.name, row.call)), networks))
-    depth = sum(layer.fan_in is not None for layer in layers) if not graphs else _weight_layers(graphs[0])
+    depth = sum(layer.fan_in is not None for layer in layers) if not theories else _weight_layers(theories[0].graph)
     growths = [_log_growth(m) for m in measured]
     known = [g for g in growths if g is not None]
     growth = sum(known) / len(known) if len(known) == len(growths) and known else None
@@ -632,7 +640,7 @@ def _report(
         within = growth is not None and sum(abs(g) for g in known) / len(known) <= math.log(factor)
     broken = next((i for i, s in enumerate(seen) if s.q is None), None)
     violation = None if factor is None else _violation(measured, layers, seen, math.log(factor))
-    foretold, deviation = _mean_ends(graphs)
+    foretold, deviation = _mean_ends(theories)
     expected = [layer.expected for layer in layers if layer.expected is not None]
     first = tensors((case.arguments, case.named))[0]
     notes = [Note.ONE_TRIAL] if len(measured) == 1 else []
@@ -655,7 +663,7 @@ def _report(
         first_violation=None if violation is None else layers[violation].name,
         broken_layer=broken,
         layers=tuple(layers),
-        unfollowed=() if not graphs else _unfollowed(graphs[0]),
+        unfollowed=() if not theories else _unfollowed(theories[0].graph),
         left_out=_left_out(case.model, measured[0]),
         advice=(),
         notes=tuple(notes),

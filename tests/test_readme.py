@@ -70,7 +70,7 @@ def test_the_other_shell_blocks_run(tmp_path):
 
 
 def test_python_block_runs_and_its_comments_hold(tmp_path):
-    (code,) = re.findall(r"^```python\n(.+?)\n```$", README, re.MULTILINE | re.DOTALL)
+    code = "\n".join(re.findall(r"^```python\n(.+?)\n```$", README, re.MULTILINE | re.DOTALL))
     pytest.importorskip("torch")
     shown = re.findall(r"^(s\.\S+) +# (-?[\d.]+)$", code, re.MULTILINE)
     checks = "".join(f"assert {expression} == {value}\n" for expression, value in shown)

@@ -193,10 +193,10 @@ def measure_model(model: nn.Module, arguments: tuple[Any, ...], named: dict[str,
             found = torch.autograd.grad(ends, sources, gradients, allow_unused=True)
         except RuntimeError as error:
             raise CannotCompute(f"the backward pass raises: {_first_line(error)}", None) from None
-        at_input = [_norm(g) for g in found if g is not None] if roots else []
+        at_input = [norm(g) for g in found if g is not None] if roots else []
         return Measurement(
             watch.layers(samples),
-            sum(float(_norm(g)) ** 2 for g in gradients) / samples,
+            sum(float(norm(g)) ** 2 for g in gradients) / samples,
             sum(float(g) ** 2 for g in at_input) / samples if at_input else None,
         )
 
@@ -223,18 +223,18 @@ def _first_line(error: BaseException) -> str:
     return text.splitlines()[0] if text else type(error).__name__
 
 
-def _norm(tensor: torch.Tensor) -> torch.Tensor:
+def norm(tensor: torch.Tensor) -> torch.Tensor:
     """Euclidean norm of all elements: in float32 where that is safe and the processor is slow in float64."""
     import torch
 
     wide = torch.float64 if tensor.device.type != "mps" else torch.float32
-    norm: torch.Tensor
+    found: torch.Tensor
     if tensor.device.type == "cpu" and tensor.dtype is not torch.float64:
-        norm = torch.linalg.vector_norm(tensor, dtype=torch.float32)
-        if _SMALL < float(norm) < _LARGE:
-            return norm
-    norm = torch.linalg.vector_norm(tensor, dtype=wide)
-    return norm
+        found = torch.linalg.vector_norm(tensor, dtype=torch.float32)
+        if _SMALL < float(found) < _LARGE:
+            return found
+    found = torch.linalg.vector_norm(tensor, dtype=wide)
+    return found
 
 
 class _Entry:
@@ -284,7 +284,7 @@ class _Watch:
                     return tensor
                 if not in_place:  # an alias: its gradient is what comes through this layer alone
                     tensor = tensor.view_as(tensor)
-                tensor.register_hook(lambda gradient: entry.gradient_in.append(_norm(gradient)))  # type: ignore[no-untyped-call]
+                tensor.register_hook(lambda gradient: entry.gradient_in.append(norm(gradient)))  # type: ignore[no-untyped-call]
                 return tensor
 
             return replaced(arguments, look), replaced(named, look)
@@ -302,11 +302,11 @@ class _Watch:
             self.roots.append(first)
         entry.elements = first.numel()
         seen = first.detach()
-        entry.norm, entry.mean = _norm(seen), seen.mean() if seen.numel() else seen.sum()
+        entry.norm, entry.mean = norm(seen), seen.mean() if seen.numel() else seen.sum()
         if first.requires_grad:
 
             def keep(gradient: torch.Tensor) -> None:
-                entry.gradient = _norm(gradient)
+                entry.gradient = norm(gradient)
 
             first.register_hook(keep)  # type: ignore[no-untyped-call]
         self._entries.append(entry)

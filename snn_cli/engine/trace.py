@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +12,13 @@ from torch import nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from snn_cli.engine.model import call, leaves, replaced, tensors, untouched
+from snn_cli.engine.model import call, leaves, norm, replaced, tensors, untouched
 from snn_cli.graph import Function, Graph, Node, Norm, Weight
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_MOST_KEPT = 256
 _GRID = np.array([-7.5, -3.1, -1.0, -0.4, 0.0, 0.3, 1.0, 2.7, 6.5])
 
 _ELEMENTWISE = frozenset(
@@ -215,7 +217,9 @@ def _module(module: nn.Module, sources: list[torch.Tensor], results: list[torch.
             return "activation", Function(_evaluator(lambda x: functional.leaky_relu(x, slope)))
         own = sum(p.numel() for p in module.parameters())
         if own <= 1 or not any(p.numel() == sources[0].numel() // sources[0].shape[0] for p in module.parameters()):
-            found = _elementwise(module.forward)
+            found = (
+                _standard(module) if type(module).__module__.startswith("torch.nn.") else _elementwise(module.forward)
+            )
             if found is not None:
                 return "activation", found
     return "unknown", None
@@ -224,8 +228,12 @@ def _module(module: nn.Module, sources: list[torch.Tensor], results: list[torch.
 def _moments(tensor: torch.Tensor | None) -> tuple[float, float]:
     if tensor is None or not tensor.numel():
         return 0.0, 0.0
-    wide = tensor.detach().double()
-    return float(wide.mean()), float(wide.square().mean())
+    seen = tensor.detach()
+    return float(seen.mean(dtype=_wide(seen))), float(norm(seen)) ** 2 / seen.numel()
+
+
+def _wide(tensor: torch.Tensor) -> torch.dtype:
+    return torch.float64 if tensor.device.type != "mps" else torch.float32
 
 
 def _weight(
@@ -332,6 +340,20 @@ def _elementwise(function: Callable[[Any], Any]) -> Function | None:
         half[::2], value[::2], rtol=1e-6, atol=1e-9
     )
     return Function(evaluate) if same else None
+
+
+_FOUND: dict[str, Function | None] = {}
+
+
+def _standard(module: nn.Module) -> Function | None:
+    """Of torch's own modules: those of one name and arguments are one function."""
+    key = f"{module!r} {module.training}"
+    if key not in _FOUND:
+        if len(_FOUND) > _MOST_KEPT:
+            _FOUND.clear()
+        forward = copy.deepcopy(module).forward  # the model itself is not to be kept
+        _FOUND[key] = _elementwise(forward)
+    return _FOUND[key]
 
 
 # What a function is

@@ -8,6 +8,7 @@ dynamical isometry). Spreads are of first order in 1/fan-in.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -25,6 +26,7 @@ _KINKS = (-6.0, -3.0, -1.0, -0.5, 0.0, 0.5, 1.0, 3.0, 6.0, 20.0)
 """Where activations of common use have kinks: 0, those of the hard ones, and the threshold of softplus."""
 
 _PANEL = 0.75
+_ENDS = tuple(np.arange(-EDGE, EDGE + _PANEL, _PANEL).tolist())
 _HERMITE = 48
 _STEP = 1e-4
 ASSUMED = 0.15**2
@@ -57,22 +59,28 @@ class Moments(NamedTuple):
         return head + rest * float(correlation ** len(self.hermite))
 
 
+def _rule(mean: float, scale: float) -> tuple[Array, Array]:
+    """Nodes and weights, density included, on panels that end at the kinks of common activations."""
+    kinks = [(k - mean) / scale for k in _KINKS]
+    z, weights = panels(np.array(sorted({*_ENDS, *(k for k in kinks if abs(k) < EDGE)})), 12)
+    return z, weights * np.exp(-z * z / 2) / math.sqrt(2 * math.pi)
+
+
+@lru_cache(maxsize=64)
+def unit_second_moment(function: Function) -> float:
+    """``E[f(z)^2]`` for ``z ~ N(0, 1)``."""
+    z, weights = _rule(0.0, 1.0)
+    return float(weights @ function.evaluate(z)[0] ** 2)
+
+
 @np.errstate(all="ignore")
 def function_moments(function: Function, mean: float, variance: float) -> Moments:
-    """Quadrature on panels that end at the kinks of common activations."""
-    scale = math.sqrt(variance)
-
-    def rule(scale: float) -> tuple[Array, Array, Array, Array]:
-        kinks = [(k - mean) / scale for k in _KINKS]
-        ends = np.unique([*np.arange(-EDGE, EDGE + _PANEL, _PANEL), *(k for k in kinks if abs(k) < EDGE)])
-        z, weights = panels(ends, 12)
-        weights = weights * np.exp(-z * z / 2) / math.sqrt(2 * math.pi)
-        f, df = function.evaluate(mean + scale * z)
-        return z, weights, f, df
-
-    z, weights, f, df = rule(scale)
+    """Moments of ``f(N(mean, variance))`` by quadrature."""
+    scale, wider = math.sqrt(variance), math.sqrt(variance * (1 + _STEP))
+    (z, weights), (more_z, more_weights) = _rule(mean, scale), _rule(mean, wider)
+    value, slope = function.evaluate(np.concatenate([mean + scale * z, mean + wider * more_z]))
+    f, df, more_f, more_df = value[: len(z)], slope[: len(z)], value[len(z) :], slope[len(z) :]
     second, chi = float(weights @ (f * f)), float(weights @ (df * df))
-    _, more_weights, more_f, more_df = rule(scale * math.sqrt(1 + _STEP))
     q = mean * mean + variance
     relative = _STEP * variance / q  # of q
 
@@ -342,7 +350,7 @@ class _Forward:
             kurtosis=m.kurtosis,
             slope=m.slope,
             kappa=m.kappa,
-            unit=function_moments(node.data, 0.0, 1.0).second_moment,
+            unit=unit_second_moment(node.data),
             channels=x.channels,
             gaussian=False,
             source=(node.data, x.mean, variance),

@@ -97,6 +97,8 @@ def _sentence(advice: Advice, record: ModelReport, shorten: bool) -> str:
     value, limit = number(advice.value, shorten), number(advice.limit, shorten)
     growth = record.measured.log_growth
     where = advice.layer or "the model"
+    if advice.code in ("violation", "fine"):  # as it was typed
+        limit = number(advice.limit, True)
     if advice.code == "violation" and advice.value is not None and advice.value < 1:
         limit = f"1/{limit}"
     text = {
