@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,13 +47,13 @@ def trace(model: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -
 
 
 class _Recorder(TorchFunctionMode):
-    """Numbers every tensor that comes by. Tensors are kept, so that no two of them share an address."""
+    """Numbers every tensor that comes by, for as long as it lives: another may have its address afterwards."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self._samples = 1
         self._numbers: dict[int, int] = {}
-        self._kept: list[torch.Tensor] = []
+        self._alive: dict[int, weakref.ref[torch.Tensor]] = {}
         self._count = 0
         self._nodes: list[Node] = []
         self._inside = 0
@@ -70,7 +71,6 @@ class _Recorder(TorchFunctionMode):
 
     def inputs(self, given: list[torch.Tensor]) -> None:
         self._samples = given[0].shape[0] if given and given[0].dim() else 1
-        self._given = {id(tensor): tensor for tensor in given}
 
     def copied(self, tensor: torch.Tensor) -> torch.Tensor:
         self._inside += 1
@@ -100,10 +100,15 @@ class _Recorder(TorchFunctionMode):
         return found
 
     def _new(self, tensor: torch.Tensor) -> int:
-        self._kept.append(tensor)
-        self._numbers[id(tensor)] = self._count
+        key = id(tensor)
+        self._numbers[key] = self._count
+        self._alive[key] = weakref.ref(tensor, lambda dead: self._forget(key, dead))
         self._count += 1
         return self._count - 1
+
+    def _forget(self, key: int, dead: weakref.ref[torch.Tensor]) -> None:
+        if self._alive.get(key) is dead:
+            del self._alive[key], self._numbers[key]
 
     def _add(
         self,
