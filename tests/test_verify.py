@@ -328,7 +328,7 @@ BAD = [
     "--seed 1.5", "--seed x", "--seed 9223372036854775808", "--act foo", "--act relu --epsilon 0.1", "--epsilon -1",
     "--weights gausian", "--architecture resnet", "--q0 0", "--sigma-w 0", "--sigma-b -1", "--json --csv",
     "--params /nonexistent", "--params .", "--params x --act lselu", "--resume /nonexistent", "--resume .",
-    "--act lselu,sselu --save /tmp/never", "--act lselu,foo --json", "--plot x.foo", "--nonsense", "extra",
+    "--act lselu,sselu --save never/there", "--act lselu,foo --json", "--plot x.foo", "--nonsense", "extra",
     "--save /nonexistent/directory/file", "--save /", "--lambda 1 --zero-mean",
 ]  # fmt: skip
 
