@@ -1,6 +1,6 @@
 """Speed and memory of ``snn verify``: ratios measured side by side in one run, printed as Markdown tables.
 
-Usage: python -m benchmarks.verify [--quick] [--device cpu|cuda] [--only floor,autograd,small,growth,deep] [--json]
+Usage: python -m benchmarks.verify [--quick] [--device cpu|cuda] [--only floor,conv,autograd,small,growth,deep] [--json]
 
 Run it with the Python in whose environment the project is installed, with its extra ``torch``. A full run takes about
 ten minutes on two busy cores, a quick one a minute. What is compared takes turns, and a ratio is the median over the
@@ -226,13 +226,13 @@ def clocked(task: Callable[[], object], device: Any) -> float:
 @contextmanager
 def groups_of_one() -> Iterator[None]:
     """The engine with one network after another."""
-    from snn_cli.engine import measure
+    from snn_cli.engine import network
 
-    largest, measure.LARGEST_GROUP = measure.LARGEST_GROUP, 1
+    largest, network.LARGEST_GROUP = network.LARGEST_GROUP, 1
     try:
         yield
     finally:
-        measure.LARGEST_GROUP = largest
+        network.LARGEST_GROUP = largest
 
 
 # Against the floor
@@ -304,6 +304,99 @@ def against_floor(shapes: Sequence[Shape], turns: int, device: Any) -> tuple[Tab
                     median(ratio) <= shape.target,
                 )
             )
+    return table, targets
+
+
+# Convolutions against the floor
+
+CONV_TARGET = 1.4
+
+
+class Images(NamedTuple):
+    """Convolutional networks to run: options of the architecture, its depth, and images through each."""
+
+    name: str
+    options: dict[str, Any]
+    depth: int
+    batch: int
+
+    @property
+    def described(self) -> str:
+        return ", ".join([self.name, *(f"{name.replace('_', ' ')} {value}" for name, value in self.options.items())])
+
+
+CONVOLUTIONS = (
+    Images("conv", {"channels": 64, "kernel": 3, "image": 16, "padding": "circular"}, 50, 16),
+    Images("conv", {"channels": 64, "kernel": 3, "image": 16, "padding": "zeros"}, 50, 16),
+    Images("conv", {"channels": 256, "kernel": 3, "image": 8, "padding": "circular"}, 20, 16),
+    Images("conv-mobilenet-v1", {"image": 64, "width_multiplier": 1}, 15, 4),
+    Images("conv-mobilenet-v1", {"image": 128, "width_multiplier": "0.5"}, 15, 8),
+)
+
+
+def convolutional(case: Images) -> Any:
+    from snn_cli import architectures, ensembles, solve
+    from snn_cli.engine.convolution import Convolutional
+
+    stages = architectures.get(case.name).build(case.depth, **case.options)
+    return Convolutional(ACT, tuple(solve(ACT, EPSILON).params.items()), stages, ensembles.get("gaussian"))
+
+
+def convolution_engine(case: Images, device: Any) -> None:
+    from snn_cli.engine.measure import measure
+
+    found, complete = measure(
+        convolutional(case), [0], case.batch, seed=SEED, dtype="float32", device=device, threads=1, memory=LOTS
+    )
+    assert complete
+    assert math.isfinite(found.log_gradient.sum())
+
+
+def convolution_floor(case: Images, device: Any) -> None:
+    """The same convolutions, forward and back to the input, and as many weights drawn; nothing else."""
+    import torch
+
+    generator = torch.Generator(device=device).manual_seed(SEED)
+    stages = convolutional(case).stages
+    kept = [torch.empty(s.channels, s.inputs, s.kernel, s.kernel, device=device) for s in stages]
+    sizes = [(case.batch, s.inputs, 1 if s.pooled else s.size, 1 if s.pooled else s.size) for s in stages]
+    inputs: dict[tuple[int, ...], Any] = {size: torch.randn(size, device=device) for size in sizes}
+    with torch.inference_mode():
+        for stage, weights, size in zip(stages, kept, sizes, strict=True):
+            weights.normal_(0, 1 / math.sqrt(stage.fan_in), generator=generator)
+            x = torch.conv2d(inputs[size], weights, stride=stage.stride, padding=stage.kernel // 2)
+        outputs = {x.shape: x}
+        for stage, weights, size in reversed(list(zip(stages, kept, sizes, strict=True))):
+            shape = (case.batch, stage.channels, stage.out, stage.out)
+            if shape not in outputs:
+                outputs[shape] = torch.randn(shape, device=device)
+            torch.ops.aten.convolution_backward(
+                outputs[shape], inputs[size], weights, None, [stage.stride] * 2, [stage.kernel // 2] * 2, [1, 1],
+                False, [0, 0], 1, [True, False, False],
+            )  # fmt: skip
+    synchronize(device)
+
+
+def convolutions(cases: Sequence[Images], turns: int, device: Any) -> tuple[Table, list[Target]]:
+    table = Table(
+        "Convolutions against the floor",
+        "The floor makes the same convolutions, forward and back to the input, with torch's own padding, and draws\n"
+        f"the weights once; nothing else. float32, {_medians(turns).lower()}, milliseconds a network.",
+        ("network", "depth", "images", "engine ms", "floor ms", "ratio"),
+    )
+    targets = []
+    for case in cases:
+        ways = convolution_engine, convolution_floor
+        tasks = [partial(clocked, partial(way, case, device), device) for way in ways]
+        own, least = in_turns(tasks, turns)
+        ratio = ratios(own, least)
+        table.rows.append(
+            (case.described, str(case.depth), str(case.batch), milliseconds(own), milliseconds(least), spread(ratio))
+        )
+        table.data.append({**case._asdict(), "engine_s": own, "floor_s": least})
+        targets.append(
+            Target(f"floor of {case.described}", f"at most {CONV_TARGET}", spread(ratio), median(ratio) <= CONV_TARGET)
+        )
     return table, targets
 
 
@@ -529,7 +622,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--quick", action="store_true", help="a small run: small cases, few turns, wide ranges")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:1 (cpu)")
     parser.add_argument("--json", action="store_true", dest="as_json", help="print JSON, with every measurement")
-    parser.add_argument("--only", help="some of the tables: floor,autograd,small,growth,deep")
+    parser.add_argument("--only", help="some of the tables: floor,conv,autograd,small,growth,deep")
     parser.add_argument("--worker", choices=WAYS, help=argparse.SUPPRESS)
     parser.add_argument("--sizes", help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
@@ -554,6 +647,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         shapes = [s._replace(depth=max(2, s.depth // 5), trials=-(-s.trials // 4)) for s in shapes]
     sections: dict[str, Callable[[], tuple[Table, list[Target]]]] = {
         "floor": lambda: against_floor(shapes, 2 if quick else 7, device),
+        "conv": lambda: convolutions(CONVOLUTIONS[: 2 if quick else None], 3 if quick else 9, device),
         "autograd": lambda: against_autograd(
             Shape(1024, 128, 20 if quick else 200, 1), 1 if quick else 3, device, not quick
         ),

@@ -14,3 +14,7 @@ snn solve --act sselu --epsilon auto --fanin 64 --json \
 snn verify --model own_model:make_net --input 64 --max-growth 10 || [ $? = 1 ]
 snn verify --model own_model:make_mended --input 64 --max-growth 10
 snn simulate --model own_model:make_mended --input 64
+
+# convolutions, and a mean in the weights that centralization takes out again
+snn verify --architecture conv --channels 32 --image 8 --depth 20 --trials 8 --no-profile
+snn verify --weight-mean 0.05 --fanin 1024 --depth 20 --trials 8 --centralize --no-profile

@@ -20,7 +20,7 @@ from snn_cli.propagation.model import propagate
 from snn_cli.records import Advice, ModelEstimates, ModelLayer, ModelPrediction, ModelReport, ModelVerdict, Note
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import torch
 
@@ -165,6 +165,24 @@ def simulate_path(
 
 def _fields(record: Any) -> dict[str, Any]:
     return {name: getattr(record, name) for name in record.__dataclass_fields__}
+
+
+def arguments(function: Callable[..., Any], given: Mapping[str, Any], of_models: Callable[..., Any]) -> dict[str, Any]:
+    """Of ``given``, by name, what was given to ``function`` about a model, to be handed to ``of_models``.
+
+    Raises InputError for what says nothing about a model, or without one.
+    """
+    if given["model"] is None:
+        raise InputError("--input and --weights-from need --model", "--model mypackage.models:make_net --input 3x64x64")
+    known = inspect.signature(of_models).parameters
+    found = {}
+    for name, parameter in inspect.signature(function).parameters.items():
+        if given[name] is parameter.default or given[name] == parameter.default:
+            continue
+        if name not in known and name != "profile":
+            raise InputError(f"{name} says nothing about a model: it is what it is", f"leave out {name}")
+        found[name] = given[name]
+    return {name: value for name, value in found.items() if name in known}
 
 
 # What is asked for

@@ -6,7 +6,7 @@ import math
 from fractions import Fraction
 from functools import lru_cache
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 
@@ -37,14 +37,14 @@ from snn_cli.solver import check as check_solvable
 from snn_cli.solver import solve
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from snn_cli.ensembles import Ensemble
     from snn_cli.propagation.fluctuations import Fluctuations, Layer
     from snn_cli.propagation.path import Path
-    from snn_cli.records import Solution
+    from snn_cli.records import ModelPrediction, Solution
 
     Array = NDArray[np.float64]
 
@@ -99,10 +99,19 @@ class Network(NamedTuple):
     depth: int
 
 
+@overload
 def simulate(
+    act: str | None = ..., epsilon: Number | None = ..., *, model: None = ..., **options: Any
+) -> Propagation: ...
+@overload
+def simulate(*, model: str | Callable[[], Any], input: str | None = ..., **options: Any) -> ModelPrediction: ...
+def simulate(  # type: ignore[misc]  # the options of the signatures above are these
     act: str | None = None,
     epsilon: Number | None = None,
     *,
+    model: str | Callable[[], Any] | None = None,
+    input: str | None = None,  # noqa: A002
+    weights_from: str | None = None,
     params: Solution | Propagation | Mapping[str, Any] | None = None,
     depth: int | str | None = None,
     fanin: int | str | None = None,
@@ -123,7 +132,7 @@ def simulate(
     scaled_mixup: Number | None = None,
     max_growth: Number | None = None,
     profile: bool = True,
-) -> Propagation:
+) -> Propagation | ModelPrediction:
     """Propagate second moments, means, correlations and gradients through ``depth`` layers.
 
     act, epsilon, lam, lambda_min, zero_mean
@@ -147,10 +156,16 @@ def simulate(
         Factor that the typical squared gradient may grow or shrink by; fills ``budget``.
     profile
         Whether the record holds every layer.
+    model, input, weights_from
+        Instead of all of those: a model of your own, as `models.simulate_path` takes it; returns a `ModelPrediction`.
 
     Raises InputError for a value outside its domain, NoSolution where the activation cannot be solved, CannotCompute
     for a profile that is too long. Source: theory, sections 4 to 6.
     """
+    if model is not None or input is not None or weights_from is not None:
+        from snn_cli.models import arguments, simulate_path
+
+        return simulate_path(**arguments(simulate, locals(), simulate_path))
     return run(
         _request(
             act, epsilon, params, depth, fanin, widths, (lam, lambda_min, zero_mean), weights, sigma_w, sigma_b,

@@ -6,17 +6,20 @@ import json
 import math
 import os
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 
-from snn_cli import ensembles
+from snn_cli import architectures, ensembles, prediction
 from snn_cli.engine import device as devices
 from snn_cli.engine import distributed
+from snn_cli.engine.convolution import Convolutional
 from snn_cli.engine.measure import Clock, Trials, broken, default_threads, group_size, measure
 from snn_cli.engine.network import Architecture
+from snn_cli.engine.sampling import Mixing
 from snn_cli.errors import CannotCompute, InputError
 from snn_cli.exact import Number, nearest_double, positive_integer, rational
+from snn_cli.prediction import Predicted
 from snn_cli.records import Estimates, Measured, Note, Params, Verdict, Verification
 from snn_cli.simulation import simulate
 
@@ -25,20 +28,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from snn_cli.records import Propagation, Solution
+    from snn_cli.architectures import Stage
+    from snn_cli.records import ModelReport, Propagation, Solution
 
     Array = NDArray[np.float64]
 
 DEFAULT_ACT, DEFAULT_EPSILON = "lselu", "0.03"
-DEFAULT_DEPTH, DEFAULT_FAN_IN, DEFAULT_BATCH, DEFAULT_TRIALS = 50, 128, 16, 32
-ARCHITECTURES = ("mlp",)
 
 MOST_COMPONENTS = 8
 """Layers that the test looks at, half for the gradient and half for q; fewer with few trials, four trials to one."""
-
-SECOND_ORDER = 4.0
-"""Error that theory is allowed, over fan-in squared: per layer for ``log |gradient|^2``, and for q. The terms of second
-order seen in Monte Carlo runs at fan-in 32 are from 1 to 4; first-order theory has none of them."""
 
 SKEWED = 0.5
 """Deviation of q, over q itself, above which q is not tested: it is near log-normal there, and the mean of few networks
@@ -52,7 +50,7 @@ DECIDES = 4.0
 class _Run(NamedTuple):
     """Everything that decides what is measured, but for the number of trials."""
 
-    architecture: Architecture
+    architecture: Architecture | Convolutional
     batch: int
     dtype: str
     seed: int
@@ -60,10 +58,23 @@ class _Run(NamedTuple):
     def signature(self, device: str) -> dict[str, Any]:
         """What a resumed run must share."""
         net = self.architecture
+        shape: dict[str, Any] = (
+            {"widths": list(net.widths)}
+            if isinstance(net, Architecture)
+            else {"stages": [list(stage) for stage in net.stages]}
+        )
+        remedies = {
+            "weight_mean": net.weight_mean,
+            "centralize": net.centralize,
+            "centralize_activation": net.centralize_activation,
+            "mixing": None if net.mixing is None else list(net.mixing),
+            "means": net.means,
+        }
         return {
             "act": net.act,
             "params": dict(net.params),
-            "widths": list(net.widths),
+            **shape,
+            **{name: value for name, value in remedies.items() if value},
             "weights": net.ensemble.name,
             "sigma_w": net.sigma_w,
             "sigma_b": net.sigma_b,
@@ -75,10 +86,19 @@ class _Run(NamedTuple):
         }
 
 
+@overload
 def verify(
+    act: str | None = ..., epsilon: Number | None = ..., *, model: None = ..., **options: Any
+) -> Verification: ...
+@overload
+def verify(*, model: str | Callable[[], Any], input: str | None = ..., **options: Any) -> ModelReport: ...
+def verify(  # type: ignore[misc]  # the options of the signatures above are these
     act: str | None = None,
     epsilon: Number | None = None,
     *,
+    model: str | Callable[[], Any] | None = None,
+    input: str | None = None,  # noqa: A002
+    weights_from: str | None = None,
     params: Solution | Propagation | Mapping[str, Any] | None = None,
     depth: int | str | None = None,
     fanin: int | str | None = None,
@@ -87,12 +107,22 @@ def verify(
     lambda_min: Number | None = None,
     zero_mean: bool = False,
     architecture: str = "mlp",
+    channels: int | str | None = None,
+    kernel: int | str | None = None,
+    image: int | str | None = None,
+    padding: str | None = None,
+    width_multiplier: Number | None = None,
     weights: str = "gaussian",
     sigma_w: Number | None = None,
     sigma_b: Number = 0,
     q0: Number = 1,
-    batch: int | str = DEFAULT_BATCH,
-    trials: int | str = DEFAULT_TRIALS,
+    weight_mean: Number = 0,
+    centralize: bool = False,
+    centralize_activation: bool = False,
+    mixup: Number | None = None,
+    scaled_mixup: Number | None = None,
+    batch: int | str | None = None,
+    trials: int | str | None = None,
     seed: int | str = 0,
     device: str = "cpu",
     dtype: str = "float32",
@@ -104,12 +134,17 @@ def verify(
     profile: bool = True,
     save: str | None = None,
     resume: str | None = None,
-    progress: Callable[[Trials, int], None] | None = None,
-) -> Verification:
+    progress: Callable[..., None] | None = None,
+) -> Verification | ModelReport:
     """Run ``trials`` random networks forward and backward, and compare with ``simulate``.
 
     act, epsilon, params, depth, fanin, widths, lam, lambda_min, zero_mean, weights, sigma_w, sigma_b, q0
         As for ``simulate``; without an activation lselu at 0.03, depth 50 and fan-in 128 unless given.
+    architecture, channels, kernel, image, padding, width_multiplier
+        ``mlp``; ``conv``, layers of 64 channels, kernel 3 and padding ``circular`` or ``zeros`` over images of 16 x 16;
+        or ``conv-mobilenet-v1``, MobileNet V1 of ordinary convolutions over images of 64 x 64, channels multiplied.
+    weight_mean, centralize, centralize_activation, mixup, scaled_mixup
+        As for ``simulate``, of independent inputs; the record then has the mean over units at every layer.
     batch, trials, seed
         Inputs through each network, networks, and the seed of all random numbers.
     device, dtype, tf32
@@ -122,24 +157,39 @@ def verify(
         File to keep every network's numbers in; file of an earlier run whose networks are not run again.
     progress
         Called with what is finished and how many networks were asked for.
+    model, input, weights_from
+        Instead of all of those but batch, trials, seed, device, dtype and max_growth: a model of your own, as
+        `models.verify_path` takes it; returns a `ModelReport`.
 
     Raises InputError for a value outside its domain, CannotCompute for a device or memory that is not there,
     MissingExtra without torch. An interrupt ends the run early; the record then has the note ``partial``.
     """
+    if model is not None or input is not None or weights_from is not None:
+        from snn_cli.models import arguments, verify_path
+
+        return verify_path(**arguments(verify, locals(), verify_path))
     request = check(
         act, epsilon, params=params, depth=depth, fanin=fanin, widths=widths, lam=lam, lambda_min=lambda_min,
-        zero_mean=zero_mean, architecture=architecture, weights=weights, sigma_w=sigma_w, sigma_b=sigma_b, q0=q0,
+        zero_mean=zero_mean, architecture=architecture, channels=channels, kernel=kernel, image=image, padding=padding,
+        width_multiplier=width_multiplier, weights=weights, sigma_w=sigma_w, sigma_b=sigma_b, q0=q0,
+        weight_mean=weight_mean, centralize=centralize, centralize_activation=centralize_activation, mixup=mixup,
+        scaled_mixup=scaled_mixup,
         batch=batch, trials=trials, seed=seed, device=device, dtype=dtype, threads=threads, memory=memory, level=level,
         max_growth=max_growth, save=save, resume=resume,
     )  # fmt: skip
     torch = devices.require_torch()
     place = devices.resolve(device)
     if place.type == "cuda":
-        torch.backends.cuda.matmul.allow_tf32 = bool(tf32)
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = bool(tf32)
+        torch.backends.cudnn.deterministic = True
     theory = simulate(**request.theory)
     run = _run(theory, request)
     clock = Clock()
-    earlier = Trials.empty(theory.depth) if resume is None else _read(resume, run.signature(place.type))
+    earlier = (
+        Trials.empty(theory.depth, run.architecture.means)
+        if resume is None
+        else _read(resume, run.signature(place.type))
+    )
     _check_results(request.trials, theory.depth, request.memory or devices.free_memory(torch.device("cpu")))
     missing = sorted(set(range(request.trials)) - set(earlier.number.tolist()))
     with distributed.ranks(place) as ranks:
@@ -189,6 +239,10 @@ class _Request(NamedTuple):
     memory: int | None
     level: float
     max_growth: float | None
+    architecture: str
+    shape: dict[str, Any]
+    stages: tuple[Stage, ...] | None
+    q0: float
 
 
 def check(
@@ -196,8 +250,13 @@ def check(
     epsilon: Number | None = None,
     *,
     architecture: str = "mlp",
-    batch: int | str = DEFAULT_BATCH,
-    trials: int | str = DEFAULT_TRIALS,
+    channels: int | str | None = None,
+    kernel: int | str | None = None,
+    image: int | str | None = None,
+    padding: str | None = None,
+    width_multiplier: Number | None = None,
+    batch: int | str | None = None,
+    trials: int | str | None = None,
     seed: int | str = 0,
     device: str = "cpu",
     dtype: str = "float32",
@@ -212,21 +271,31 @@ def check(
     """The arguments of `verify`, checked; nothing is run. Raises InputError as it does."""
     from snn_cli.simulation import check as check_theory
 
-    if architecture not in ARCHITECTURES:
-        raise InputError(f"--architecture {architecture} is none of {', '.join(ARCHITECTURES)}", "--architecture mlp")
+    kind = architectures.get(architecture)
     devices.check_names(device, dtype)
     theory = dict(options)
+    own = ("depth", "fanin", "widths")
+    shape = architectures.options(
+        architecture,
+        {
+            **{name: theory.get(name) for name in own},
+            "channels": channels, "kernel": kernel, "image": image, "padding": padding,
+            "width_multiplier": width_multiplier,
+        },
+    )  # fmt: skip
     given = theory.get("params")
     if act is None and given is None:
         act = DEFAULT_ACT
         if epsilon is None and theory.get("depth") is None:
             epsilon = DEFAULT_EPSILON
-    theory.update(act=act, epsilon=epsilon)
-    if theory.get("widths") is None:
-        if theory.get("depth") is None and _of(given, "depth") is None:
-            theory["depth"] = DEFAULT_DEPTH
-        if theory.get("fanin") is None and _of(given, "fan_in") is None:
-            theory["fanin"] = DEFAULT_FAN_IN
+    theory.update(act=act, epsilon=epsilon, c0=0)
+    if theory.get("widths") is None and kind.depth and theory.get("depth") is None and _of(given, "depth") is None:
+        theory["depth"] = kind.depth
+    stages = None
+    if kind.build is not None:
+        stages = _stages(kind.build, shape, theory)
+    elif theory.get("widths") is None and theory.get("fanin") is None and _of(given, "fan_in") is None:
+        theory["fanin"] = shape["fanin"]
     check_theory(**theory)
     alpha = rational(level, "--level")
     if not 0 < alpha < 1:
@@ -242,15 +311,38 @@ def check(
         raise InputError(f"--resume {resume} is no file", f"--save {resume}")
     return _Request(
         theory=theory,
-        batch=positive_integer(batch, "--batch"),
-        trials=positive_integer(trials, "--trials"),
+        batch=kind.batch if batch is None else positive_integer(batch, "--batch"),
+        trials=kind.trials if trials is None else positive_integer(trials, "--trials"),
         seed=_seed(seed),
         dtype=dtype,
         threads=None if threads is None else positive_integer(threads, "--threads"),
         memory=None if memory is None else _bytes(memory),
         level=nearest_double(alpha),
         max_growth=None if factor is None else nearest_double(factor),
+        architecture=architecture,
+        shape=shape,
+        stages=stages,
+        q0=nearest_double(rational(theory.get("q0", 1), "--q0")),
     )
+
+
+def _stages(
+    build: Callable[..., tuple[Stage, ...]], shape: dict[str, Any], theory: dict[str, Any]
+) -> tuple[Stage, ...]:
+    """Layers of a convolutional network; ``theory`` gets the fan-in of its filters, or of each where they differ."""
+    if str(theory["epsilon"]).strip() == "auto":
+        raise InputError(
+            "--epsilon auto is for the fan-in of a perceptron, where positions are alike", "--epsilon 0.01"
+        )
+    layers = theory.get("depth") or _of(theory.get("params"), "depth")
+    stages = build(1 if layers is None else positive_integer(layers, "--depth"), **shape)
+    delta = ensembles.get(theory.get("weights", "gaussian")).orthogonal
+    fan_ins = [stage.inputs if delta or stage.pooled else stage.fan_in for stage in stages]
+    if len(set(fan_ins)) == 1:
+        theory["fanin"] = fan_ins[0]
+    else:
+        theory["widths"] = [*fan_ins, stages[-1].channels]
+    return stages
 
 
 def _of(params: Any, name: str) -> Any:
@@ -280,24 +372,49 @@ def _bytes(memory: int | str) -> int:
 
 
 def _run(theory: Propagation, request: _Request) -> _Run:
-    widths = theory.widths
-    if widths is None:
-        assert theory.fan_in is not None
-        widths = (theory.fan_in,) * (theory.depth + 1)
-    return _Run(
-        Architecture(
-            act=theory.act,
-            params=tuple(theory.params.items()),
-            widths=widths,
-            ensemble=ensembles.get(theory.weights),
-            sigma_w=theory.sigma_w,
-            sigma_b=theory.sigma_b,
-            q0=theory.q0,
-        ),
-        request.batch,
-        request.dtype,
-        request.seed,
-    )
+    beta = theory.mixup or theory.scaled_mixup
+    common: dict[str, Any] = {
+        "act": theory.act,
+        "params": tuple(theory.params.items()),
+        "ensemble": ensembles.get(theory.weights),
+        "sigma_w": theory.sigma_w,
+        "sigma_b": theory.sigma_b,
+        "q0": request.q0,
+        "weight_mean": theory.weight_mean,
+        "centralize": theory.centralize,
+        "centralize_activation": theory.centralize_activation,
+        "mixing": None if beta is None else Mixing(beta, theory.mixup is None),
+        "means": bool(theory.weight_mean or theory.centralize or theory.centralize_activation or beta),
+    }
+    net: Architecture | Convolutional
+    if request.stages is not None:
+        net = Convolutional(stages=request.stages, **common)
+    else:
+        widths = theory.widths
+        if widths is None:
+            assert theory.fan_in is not None
+            widths = (theory.fan_in,) * (theory.depth + 1)
+        net = Architecture(widths=widths, **common)
+    return _Run(net, request.batch, request.dtype, request.seed)
+
+
+def _extras(theory: Propagation, request: _Request, measured: bool) -> dict[str, Any]:
+    """The fields of a record that say something of this run only."""
+    found: dict[str, Any] = {}
+    if request.stages is not None:
+        found.update((name, int(request.shape[name])) for name in ("channels", "kernel") if name in request.shape)
+        found["image"] = request.stages[0].size
+        found["padding"] = "circular" if request.stages[0].circular else "zeros"
+        if "width_multiplier" in request.shape:
+            found["width_multiplier"] = nearest_double(
+                rational(request.shape["width_multiplier"], "--width-multiplier")
+            )
+    if measured:
+        found.update(
+            (name, getattr(theory, name))
+            for name in ("weight_mean", "centralize", "centralize_activation", "mixup", "scaled_mixup")
+        )
+    return found
 
 
 def rank() -> int:
@@ -318,15 +435,15 @@ def _judge(
 ) -> Verification:
     count = len(found.number)
     lost = broken(found) if count else None
-    predicted = _Prediction(theory, run.architecture)
-    notes = list(theory.notes)
+    predicted = prediction.predict(request.theory, theory, request.stages, request.batch)
+    notes = prediction.notes(theory, predicted, request.stages is not None)
     if not complete:
         notes.append(Note.PARTIAL)
     if count == 1:
         notes.append(Note.ONE_TRIAL)
     if lost is not None:
         notes.append(Note.BROKEN)
-    elif not predicted.finite:
+    elif not predicted.finite and not predicted.notes:
         notes.append(Note.NO_FINITE_THEORY)
     verdict = _verdict(found, predicted, request, lost is not None)
     if verdict.trials_to_decide is not None:
@@ -337,11 +454,11 @@ def _judge(
         params=Params(dict(theory.params)),
         depth=theory.depth,
         fan_in=theory.fan_in,
-        architecture="mlp",
+        architecture=request.architecture,
         weights=theory.weights,
         sigma_w=theory.sigma_w,
         sigma_b=theory.sigma_b,
-        widths=theory.widths,
+        widths=None if request.stages is not None else theory.widths,
         q0=theory.q0,
         batch=request.batch,
         trials=count,
@@ -349,7 +466,7 @@ def _judge(
         dtype=request.dtype,
         seed=request.seed,
         measured=_estimates(found, predicted),
-        theory=predicted.estimates(),
+        theory=_predicted(predicted),
         verdict=verdict,
         broken_layer=None if lost is None else lost[0],
         broken_trial=None if lost is None else lost[1],
@@ -358,53 +475,36 @@ def _judge(
         seconds=seconds,
         networks_per_second=count / seconds if seconds else 0.0,
         peak_memory=memory,
+        **_extras(theory, request, run.architecture.means),
     )
 
 
-class _Prediction:
-    """Theory as arrays over layers; nan where there is none."""
-
-    @np.errstate(all="ignore")
-    def __init__(self, theory: Propagation, architecture: Architecture) -> None:
-        assert theory.profile is not None
-        columns = theory.profile
-        self.infinite_q = _array(columns.q)
-        self.q = _array(columns.q_mean or columns.q)
-        self.q_sd = _array(columns.q_sd or [None] * len(columns.q))
-        self.log_gradient = _array(columns.log_gradient)
-        self.infinite = np.concatenate([np.cumsum(np.log(_array(columns.chi))[:-1][::-1])[::-1], [0.0]])
-        self.log_growth_sd = theory.gradient.log_growth_sd
-        self.finite = self.log_growth_sd is not None
-        widths = np.array(architecture.widths, dtype=float)
-        # of the second moment over units, what is left to chance within a layer: not what its units share
-        self.unit_share = np.zeros(len(widths)) if architecture.ensemble.orthogonal else 2 / widths
-        self.unit_share[0] = 2 / widths[0]
-        per_layer = SECOND_ORDER / widths[:-1] ** 2
-        self.gradient_allowance = np.concatenate([np.cumsum(per_layer[::-1])[::-1], [0.0]])
-        self.q_allowance = SECOND_ORDER * self.infinite_q / np.concatenate([widths[:1], widths[:-1]]) ** 2
-        depth = len(widths) - 1
-        self.window = (depth // 4, depth - depth // 4)
-
-    def estimates(self) -> Estimates:
-        first, last = self.window
-        inside = slice(first, last + 1)
-        with np.errstate(all="ignore"):
-            shared = self.q_sd**2 - self.unit_share * self.infinite_q**2
-        return Estimates(
-            _value((self.log_gradient[first] - self.log_gradient[last]) / (last - first)),
-            None,
-            _value(self.log_gradient[0]),
-            None,
-            self.log_growth_sd,
-            _value(np.mean((self.q - self.infinite_q)[inside])),
-            _value(np.mean(shared[inside])),
-        )
+def _window(predicted: Predicted) -> tuple[int, int]:
+    """First and last layer of the middle half."""
+    depth = len(predicted.q) - 1
+    return depth // 4, depth - depth // 4
 
 
-def _estimates(found: Trials, predicted: _Prediction) -> Estimates:
+def _predicted(predicted: Predicted) -> Estimates:
+    first, last = _window(predicted)
+    inside = slice(first, last + 1)
+    with np.errstate(all="ignore"):
+        shared = predicted.q_sd**2 - predicted.unit_share * predicted.infinite_q**2
+    return Estimates(
+        _value((predicted.log_gradient[first] - predicted.log_gradient[last]) / (last - first)),
+        None,
+        _value(predicted.log_gradient[0]),
+        None,
+        predicted.log_growth_sd,
+        _value(np.mean((predicted.q - predicted.infinite_q)[inside])),
+        _value(np.mean(shared[inside])),
+    )
+
+
+def _estimates(found: Trials, predicted: Predicted) -> Estimates:
     if not len(found.number):
         return Estimates(None, None, None, None, None, None, None)
-    first, last = predicted.window
+    first, last = _window(predicted)
     inside = slice(first, last + 1)
     with np.errstate(all="ignore"):
         drift = (found.log_gradient[:, first] - found.log_gradient[:, last]) / (last - first)
@@ -423,7 +523,7 @@ def _estimates(found: Trials, predicted: _Prediction) -> Estimates:
         )
 
 
-def _profile(found: Trials, predicted: _Prediction) -> Measured:
+def _profile(found: Trials, predicted: Predicted) -> Measured:
     count = len(found.number)
     empty = np.full(len(predicted.q), np.nan)
     with np.errstate(all="ignore"):
@@ -433,6 +533,14 @@ def _profile(found: Trials, predicted: _Prediction) -> Measured:
             for x in (found.second_moment, found.log_gradient)
         ]
         z = (means[1] - predicted.log_gradient) / errors[1]
+        extra = {}
+        if found.mean.shape[1]:
+            values = found.mean
+            extra = {
+                "mean": _column(values.mean(axis=0) if count else empty),
+                "mean_se": _column(values.std(axis=0, ddof=1) / math.sqrt(count) if count > 1 else empty),
+                "mean_theory": _column(predicted.mean),
+            }
     return Measured(
         tuple(range(len(predicted.q))),
         _column(means[0]),
@@ -442,14 +550,15 @@ def _profile(found: Trials, predicted: _Prediction) -> Measured:
         _column(errors[1]),
         _column(predicted.log_gradient),
         _column(z),
+        **extra,
     )
 
 
-def _verdict(found: Trials, predicted: _Prediction, request: _Request, lost: bool) -> Verdict:
+def _verdict(found: Trials, predicted: Predicted, request: _Request, lost: bool) -> Verdict:
     count = len(found.number)
     components, statistic, p_value, allowance = 0, None, None, None
-    agrees: bool | None = False if lost else None
-    if not lost and count > 1 and predicted.finite and np.isfinite(predicted.log_gradient[0]):
+    agrees: bool | None = False if lost and Note.THEORY_VOID not in predicted.notes else None
+    if not lost and count > 1 and predicted.tested and np.isfinite(predicted.log_gradient[0]):
         components, statistic, p_value, allowance = _test(found, predicted)
         agrees = None if p_value is None else p_value >= request.level
     worst = None
@@ -481,7 +590,7 @@ def _verdict(found: Trials, predicted: _Prediction, request: _Request, lost: boo
     )
 
 
-def _test(found: Trials, predicted: _Prediction) -> tuple[int, float | None, float | None, float]:
+def _test(found: Trials, predicted: Predicted) -> tuple[int, float | None, float | None, float]:
     """Hotelling's one-sample T^2 of the means over networks against theory, over layers spread through the network.
 
     Layers are correlated: their covariance is estimated from the networks. An error of theory of the size of the
@@ -535,6 +644,11 @@ def _column(values: Array) -> tuple[float | None, ...]:
 _SAVED = ("second_moment", "second_moment_square", "log_gradient", "log_gradient_square")
 
 
+def _columns(found: Trials) -> tuple[str, ...]:
+    """What is kept of every network."""
+    return (*_SAVED, "mean") if found.mean.shape[1] else _SAVED
+
+
 def _write(path: str, signature: Mapping[str, Any], found: Trials) -> None:
     """A header line, then a line a network; written under another name and renamed."""
     temporary = f"{path}.part"
@@ -542,7 +656,7 @@ def _write(path: str, signature: Mapping[str, Any], found: Trials) -> None:
         with open(temporary, "w", encoding="utf-8") as file:
             file.write(json.dumps({"kind": "trials", "version": 1, "count": len(found.number), **signature}) + "\n")
             for i, number in enumerate(found.number.tolist()):
-                row = {name: getattr(found, name)[i].tolist() for name in _SAVED}
+                row = {name: getattr(found, name)[i].tolist() for name in _columns(found)}
                 file.write(json.dumps({"trial": number, **row}) + "\n")
         os.replace(temporary, path)
     except OSError as error:
@@ -569,9 +683,15 @@ def _read(path: str, signature: Mapping[str, Any]) -> Trials:
             f"--resume {path} is cut short: {len(lines) - 1} networks of {lines[0].get('count')}", f"--save {path}.new"
         )
     try:
-        shape = len(lines) - 1, len(signature["widths"])
-        columns = [np.array([line[name] for line in lines[1:]], dtype=float).reshape(shape) for name in _SAVED]
-        found = Trials(np.array([line["trial"] for line in lines[1:]], dtype=np.int64), *columns)
+        layers = len(signature["widths"]) if "widths" in signature else len(signature["stages"]) + 1
+        shape = len(lines) - 1, layers
+        found = Trials.empty(layers - 1, bool(signature.get("means")))
+        columns = {
+            name: np.array([line[name] for line in lines[1:]], dtype=float).reshape(shape) for name in _columns(found)
+        }
+        found = found._replace(number=np.array([line["trial"] for line in lines[1:]], dtype=np.int64), **columns)
+        if not signature.get("means"):
+            found = found._replace(mean=np.zeros((len(lines) - 1, 0)))
         if len(set(found.number.tolist())) < len(found.number) or not all(
             type(line["trial"]) is int and line["trial"] >= 0 for line in lines[1:]
         ):

@@ -26,16 +26,18 @@ ALLOWED = {
     "graph": set(),
     "propagation": {"exact", "graph", "arithmetic", "gaussian", "activations", "ensembles"},
     "solver": FOUNDATION | {"gaussian", "activations", "propagation", "certify"},
-    "simulation": FOUNDATION | {"activations", "ensembles", "propagation", "solver"},
+    "simulation": FOUNDATION | {"activations", "ensembles", "propagation", "solver", "models"},
+    "architectures": {"exact"},
+    "prediction": FOUNDATION | {"activations", "ensembles", "architectures", "propagation", "simulation"},
     "engine": {"exact", "graph", "activations", "ensembles"},
-    "verification": FOUNDATION | {"activations", "ensembles", "simulation", "engine"},
+    "verification": FOUNDATION | {"ensembles", "architectures", "simulation", "prediction", "engine", "models"},
     "models": FOUNDATION | {"graph", "propagation", "engine"},
     "testing": {"models", "records", "reports"},
     "certify": FOUNDATION | {"gaussian", "propagation", "solver"},
     "explanation": FOUNDATION | {"gaussian", "activations"},
     "reports": {"records", "activations"},
     "cli": FOUNDATION
-    | {"activations", "ensembles", "solver", "simulation", "verification", "models", "certify"}
+    | {"activations", "architectures", "ensembles", "solver", "simulation", "verification", "models", "certify"}
     | {"explanation", "reports"},
     "__init__": {"records", "solver", "simulation", "verification", "models", "testing", "explanation"},
     "__main__": {"cli"},

@@ -767,3 +767,24 @@ def test_weights_from_a_file(folder):
 )
 def test_shapes(text, found):
     assert parse_input(text) == found
+
+
+def test_verify_and_simulate_take_a_model_as_a_keyword():
+    import snn_cli
+
+    def make():
+        return torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.Tanh(), torch.nn.Linear(16, 4))
+
+    report = snn_cli.verify(model=make, input="8", trials=3, seed=5, max_growth=100)
+    same = snn_cli.models.verify_path(make, "8", trials=3, seed=5, max_growth=100)
+    assert [layer.gradient for layer in report.layers] == [layer.gradient for layer in same.layers]
+    assert report.trials == 3
+    assert isinstance(snn_cli.simulate(model=make, input="8"), snn_cli.ModelPrediction)
+    for call, options in (
+        (snn_cli.verify, {"model": make, "input": "8", "depth": 3}),
+        (snn_cli.verify, {"input": "8"}),
+        (snn_cli.simulate, {"model": make, "input": "8", "q0": 2}),
+        (snn_cli.simulate, {"weights_from": "x.safetensors"}),
+    ):
+        with pytest.raises(snn_cli.InputError):
+            call(**options)

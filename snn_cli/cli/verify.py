@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from snn_cli import activations
+from snn_cli.architectures import ARCHITECTURES
 from snn_cli.cli.main import CHECK_FAILED, INTERRUPTED
 from snn_cli.cli.model import model_options, refuse_without_model
 from snn_cli.cli.options import closure_options, complete_any_act, complete_file, output_format, output_options
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
     from snn_cli.records import Verification
 
 PASSED_ON = (
-    "epsilon", "depth", "fanin", "widths", "lam", "lambda_min", "zero_mean", "architecture", "weights", "sigma_w",
-    "sigma_b", "q0", "batch", "trials", "seed", "device", "dtype", "threads", "memory", "level", "max_growth", "save",
-    "resume",
+    "epsilon", "depth", "fanin", "widths", "lam", "lambda_min", "zero_mean", "architecture", "channels", "kernel",
+    "image", "padding", "width_multiplier", "weights", "sigma_w", "sigma_b", "q0", "weight_mean", "centralize",
+    "centralize_activation", "mixup", "scaled_mixup", "batch", "trials", "seed", "device", "dtype", "threads", "memory",
+    "level", "max_growth", "save", "resume",
 )  # fmt: skip
 
 
@@ -45,11 +47,22 @@ PASSED_ON = (
     shell_complete=complete_file,
     help="Activations from records, one a line (- is standard input), instead of --act.",
 )
-@click.option("--depth", metavar="L", help="Layers.  [default: that of --params, or 50]")
+@click.option("--depth", metavar="L", help="Layers.  [default: that of --params, or 50; MobileNet has its own]")
 @click.option("--fanin", "--width", "fanin", metavar="N", help="Fan-in of each.  [default: that of --params, or 128]")
 @click.option("--widths", metavar="N,NxTIMES,..", help="Widths of x[0] ... x[L] instead, such as 784,1024x20,10.")
 @closure_options
-@click.option("--architecture", metavar="NAME", default="mlp", help="Only mlp so far.  [default: mlp]")
+@click.option(
+    "--architecture",
+    metavar="NAME",
+    default="mlp",
+    shell_complete=lambda _c, _p, text: [name for name in ARCHITECTURES if name.startswith(text)],
+    help=f"{', '.join(ARCHITECTURES)}.  [default: mlp]",
+)
+@click.option("--channels", metavar="C", help="Of conv: channels of every layer.  [default: 64]")
+@click.option("--kernel", metavar="K", help="Of conv: side of the filters, odd.  [default: 3]")
+@click.option("--image", metavar="N", help="Of conv and MobileNet: side of the images.  [default: 16, 64]")
+@click.option("--padding", metavar="NAME", help="Of conv: circular or zeros.  [default: circular]")
+@click.option("--width-multiplier", metavar="M", help="Of MobileNet: factor of its channels.  [default: 1]")
 @click.option(
     "--weights",
     metavar="NAME",
@@ -60,8 +73,13 @@ PASSED_ON = (
 @click.option("--sigma-w", metavar="S", help="Deviation of the weights times sqrt(fan-in), or he.  [default: 1]")
 @click.option("--sigma-b", metavar="S", help="Deviation of the biases.  [default: 0]")
 @click.option("--q0", metavar="Q", help="Second moment of the inputs.  [default: 1]")
-@click.option("--batch", metavar="B", help="Inputs through each network.  [default: 16]")
-@click.option("--trials", metavar="T", help="Networks.  [default: 32]")
+@click.option("--weight-mean", metavar="M", help="Common mean of the weights, in their own deviations.  [default: 0]")
+@click.option("--centralize", is_flag=True, help="Remedy: weights less their mean over the fan-in.")
+@click.option("--centralize-activation", is_flag=True, help="Remedy: activations less their mean.")
+@click.option("--mixup", metavar="A", help="Remedy: inputs mixed with t ~ Beta(A, A).")
+@click.option("--scaled-mixup", metavar="A", help="Remedy: the same divided by sqrt(t^2 + (1-t)^2).")
+@click.option("--batch", metavar="B", help="Inputs through each network.  [default: 16; of images 4]")
+@click.option("--trials", metavar="T", help="Networks.  [default: 32; of MobileNet 16]")
 @click.option("--seed", metavar="N", help="Seed of all random numbers.  [default: 0]")
 @click.option("--device", metavar="NAME", default="cpu", help="cpu, cuda, cuda:1, mps or auto.  [default: cpu]")
 @click.option("--dtype", metavar="NAME", default="float32", help="float64, float32, bfloat16, float16.")
@@ -90,6 +108,8 @@ def command(**given: Any) -> int:
     Examples:
       snn verify
       snn verify --act selu --depth 40 --fanin 64 --batch 8 --trials 16 --json
+      snn verify --architecture conv --channels 32 --image 8 --depth 20 --trials 8
+      snn verify --weight-mean 0.05 --fanin 1024 --depth 20 --trials 8 --centralize
     """
     if given["model"] is not None:
         from snn_cli.cli import model

@@ -45,25 +45,26 @@ class Ranks:
         import torch
         import torch.distributed as dist
 
-        depth = found.log_gradient.shape[1]
+        sizes = [1, *(column.shape[1] for column in found[1:])]
         where = self.device if dist.get_backend() == "nccl" else torch.device("cpu")
         try:
             counts = [torch.zeros(1, dtype=torch.int64, device=where) for _ in range(self.world)]
             dist.all_gather(counts, torch.tensor([len(found.number)], device=where))
             most = max(int(count) for count in counts)
-            packed = np.zeros((most, 1 + 4 * depth))
+            packed = np.zeros((most, sum(sizes)))
             packed[: len(found.number)] = np.concatenate([found.number[:, None].astype(float), *found[1:]], axis=1)
             parts = [torch.zeros(packed.shape, dtype=torch.float64, device=where) for _ in range(self.world)]
             dist.all_gather(parts, torch.from_numpy(packed).to(where))
         except RuntimeError as error:
             raise CannotCompute(f"a process of this run is gone: {str(error).splitlines()[0]}") from None
         every = [part[: int(count)].cpu().numpy() for part, count in zip(parts, counts, strict=True)]
-        return Trials.empty(depth - 1).joined(*(_unpacked(rows, depth) for rows in every))
+        first, *others = (_unpacked(rows, sizes) for rows in every)
+        return first.joined(*others)
 
 
-def _unpacked(rows: Any, depth: int) -> Trials:
-    columns = [rows[:, 1 + i * depth : 1 + (i + 1) * depth] for i in range(4)]
-    return Trials(rows[:, 0].astype(np.int64), *columns)
+def _unpacked(rows: Any, sizes: Sequence[int]) -> Trials:
+    number, *columns = np.split(rows, np.cumsum(sizes)[:-1], axis=1)
+    return Trials(number[:, 0].astype(np.int64), *columns)
 
 
 @contextmanager

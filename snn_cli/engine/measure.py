@@ -7,14 +7,13 @@ import os
 import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
 from snn_cli.engine import device as devices
-from snn_cli.engine.network import Architecture, Group, Workspace
-from snn_cli.engine.sampling import BLOCK_ROWS, Streams
+from snn_cli.engine.network import Norms, Workspace
+from snn_cli.engine.sampling import Streams
 from snn_cli.errors import CannotCompute
 
 if TYPE_CHECKING:
@@ -25,13 +24,6 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-GROUP_WEIGHTS = 1 << 18
-"""Weights of one layer that a group of networks has at most, where it has more than one network."""
-
-LARGEST_GROUP = 16
-GROUP_BYTES = 64 * 1024**2
-"""What a group of more than one network saves between the passes at most."""
-
 _VARIES = 8 * 1024**2
 """What a process holds before it begins differs from one start to the next: what is recommended leaves room for it."""
 
@@ -39,10 +31,37 @@ _SHOWN_EVERY = 0.1  # seconds between two reports of progress: each looks at all
 _BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
 
 
+class Networks(Protocol):
+    """Of one kind and shape, to be drawn at random: what a run has to know of an architecture.
+
+    ``units``: of every layer. ``streams``: its random numbers. ``group``: networks that are run side by side, whose
+    ``run(batch)`` gives their `Norms`. ``least(batch, size)``: networks of a group, bytes that it holds at least, and
+    bytes of its weights, in numbers of ``size`` bytes. ``shorter``: the same with another depth, where there is such.
+    """
+
+    @property
+    def depth(self) -> int: ...
+    @property
+    def units(self) -> tuple[int, ...]: ...
+    @property
+    def means(self) -> bool: ...
+    def streams(self, seed: int, device: torch.device) -> Streams: ...
+    def group(self, streams: Streams, first: int, count: int, space: Workspace, keep: bool) -> Runnable: ...
+    def least(self, batch: int, size: int) -> tuple[int, int, int]: ...
+    def shorter(self, depth: int) -> Networks | None: ...
+
+
+class Runnable(Protocol):
+    """Networks, drawn."""
+
+    def run(self, batch: int) -> Norms: ...
+
+
 class Trials(NamedTuple):
     """Per network, arrays of shape (trials, depth + 1): means over the batch, and mean squares of the same.
 
     ``log_gradient`` is relative to the last layer. ``number`` are the numbers of the trials, of shape (trials,).
+    ``mean``, of the pre-activations over units, is of shape (trials, 0) unless it was measured.
     """
 
     number: NDArray[np.int64]
@@ -50,11 +69,13 @@ class Trials(NamedTuple):
     second_moment_square: Array
     log_gradient: Array
     log_gradient_square: Array
+    mean: Array
 
     @classmethod
-    def empty(cls, depth: int) -> Trials:
+    def empty(cls, depth: int, means: bool = False) -> Trials:
         shape = (0, depth + 1)
-        return cls(np.zeros(0, dtype=np.int64), *(np.zeros(shape) for _ in range(4)))
+        q, q2, log, log2 = (np.zeros(shape) for _ in range(4))
+        return cls(np.zeros(0, dtype=np.int64), q, q2, log, log2, np.zeros(shape if means else (0, 0)))
 
     def joined(self, *others: Trials) -> Trials:
         """All trials, in the order of their numbers."""
@@ -73,7 +94,7 @@ class Plan(NamedTuple):
 
 
 def plan(
-    architecture: Architecture,
+    architecture: Networks,
     batch: int,
     trials: int,
     dtype: str,
@@ -87,11 +108,12 @@ def plan(
     ``base`` is what the process holds already; messages count it in.
     """
 
-    def least(widths: tuple[int, ...], batch: int) -> tuple[int, int, int]:
-        return _least(widths, architecture.ensemble.orthogonal, batch, _BYTES[dtype])
+    def fitting(depth: int) -> bool:
+        shorter = architecture.shorter(depth)
+        return shorter is not None and shorter.least(1, size)[1] <= room
 
-    widths = architecture.widths
-    group, working, kept = least(widths, batch)
+    size = _BYTES[dtype]
+    group, working, kept = architecture.least(batch, size)
     most = max(1, min(threads, -(-trials // group))) if device.type == "cpu" else 1
     for count in range(most, 0, -1):
         for keep in (True, False):
@@ -100,31 +122,19 @@ def plan(
                 return Plan(group, count, keep, needed)
     room = memory - (_VARIES if base else 0)
     fits = []  # less is not always less: smaller networks are run in larger groups
-    if batch := next((x for x in _halves(batch) if least(widths, x)[1] <= room), 0):
+    if batch := next((x for x in _halves(batch) if architecture.least(x, size)[1] <= room), 0):
         fits.append(f"--batch {batch}")
-    elif len(set(widths)) == 1:
-        depths = _halves(architecture.depth)
-        fits += [f"--batch 1 --depth {x}" for x in depths if least(widths[: x + 1], 1)[1] <= room][:1]
+    else:
+        fits += [f"--batch 1 --depth {x}" for x in _halves(architecture.depth) if fitting(x)][:1]
     raise CannotCompute(
         f"the run needs {_shown(working + base)} of memory, {_shown(max(1, working - memory))} more than may be used",
         ", or ".join([*fits, f"--memory {_shown(working + base + memory - room).replace(' ', '')}"]),
     )
 
 
-def group_size(architecture: Architecture, batch: int, dtype: str) -> int:
+def group_size(architecture: Networks, batch: int, dtype: str) -> int:
     """Networks that are run side by side: it depends on their shape alone, so that a network's group never changes."""
-    return _least(architecture.widths, architecture.ensemble.orthogonal, batch, _BYTES[dtype])[0]
-
-
-def _least(widths: tuple[int, ...], orthogonal: bool, batch: int, size: int) -> tuple[int, int, int]:
-    """Networks of a group, what it holds at least, and what its weights take if they are kept."""
-    weights = [n * m for n, m in pairwise(widths)]
-    saved = batch * sum(widths) * size
-    group = max(1, min(LARGEST_GROUP, GROUP_WEIGHTS // max(weights), GROUP_BYTES // max(saved, 1)))
-    rows = max(widths) if orthogonal else min(BLOCK_ROWS, max(widths))
-    block = max(widths[:-1]) * rows * size * (3 if orthogonal else 1)
-    working = group * (saved + block + 6 * batch * max(widths) * size + 4 * len(widths) * batch * 8)
-    return group, working, group * sum(weights) * size
+    return architecture.least(batch, _BYTES[dtype])[0]
 
 
 def _halves(number: int) -> Iterator[int]:
@@ -148,7 +158,7 @@ def default_threads() -> int:
 
 
 def measure(
-    architecture: Architecture,
+    architecture: Networks,
     trials: Sequence[int],
     batch: int,
     *,
@@ -177,11 +187,11 @@ def measure(
         with torch.inference_mode():
             if not hasattr(own, "space"):
                 torch.set_num_threads(1)  # of this thread; groups are what runs side by side
-                own.space, own.streams = Workspace(kind, device), Streams(seed, architecture.widths, device)
-            norms = Group(architecture, own.streams, start, split.group, own.space, split.keep).run(batch)
-        return _reduce(start, norms.second_moment.numpy(), norms.log_gradient.numpy(), wanted)
+                own.space, own.streams = Workspace(kind, device), architecture.streams(seed, device)
+            norms = architecture.group(own.streams, start, split.group, own.space, split.keep).run(batch)
+        return _reduce(start, norms, wanted)
 
-    parts = [Trials.empty(architecture.depth)]
+    parts = [Trials.empty(architecture.depth, architecture.means)]
     running: set[Future[Trials]] = set()
     shown = -math.inf
 
@@ -213,8 +223,9 @@ def measure(
     return parts[0].joined(*parts[1:]), complete
 
 
-def _reduce(start: int, moments: Array, logs: Array, wanted: set[int]) -> Trials:
+def _reduce(start: int, norms: Norms, wanted: set[int]) -> Trials:
     """Means over the batch, of the trials that were asked for."""
+    moments, logs = norms.second_moment.numpy(), norms.log_gradient.numpy()
     chosen = [i for i in range(len(moments)) if start + i in wanted]
     moments, logs = moments[chosen], logs[chosen]
     with np.errstate(invalid="ignore", over="ignore"):
@@ -225,6 +236,7 @@ def _reduce(start: int, moments: Array, logs: Array, wanted: set[int]) -> Trials
             (moments * moments).mean(-1),
             logs.mean(-1),
             (logs * logs).mean(-1),
+            np.zeros((len(chosen), 0)) if norms.mean is None else norms.mean.numpy()[chosen].mean(-1),
         )
 
 

@@ -7,14 +7,22 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from snn_cli.engine.elementwise import kernel
-from snn_cli.engine.sampling import BLOCK_ROWS, Streams, fill_weights, haar
+from snn_cli.engine.sampling import BLOCK_ROWS, Streams, fill_inputs, fill_weights, haar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import torch
 
+    from snn_cli.engine.sampling import Mixing
     from snn_cli.ensembles import Ensemble
+
+GROUP_WEIGHTS = 1 << 18
+"""Weights of one layer that a group of networks has at most, where it has more than one network."""
+
+LARGEST_GROUP = 16
+GROUP_BYTES = 64 * 1024**2
+"""What a group of more than one network saves between the passes at most."""
 
 
 _SMALL, _LARGE = 1e-15, 1e15  # norms whose squares, and those of their parts, are far from the ends of float32
@@ -24,7 +32,8 @@ class Architecture(NamedTuple):
     """What to build: ``x[l+1] = W[l] f(x[l]) + b[l]`` with the widths of ``x[0] ... x[L]``.
 
     ``weight_mean`` is the common mean of the weights in units of their own deviation; ``centralize`` takes the mean
-    over fan-in out of every row.
+    over fan-in out of every row; ``centralize_activation`` one mean over batch and units out of f; ``mixing`` mixes the
+    inputs. ``means``: whether the mean over units is measured too.
     """
 
     act: str
@@ -36,20 +45,56 @@ class Architecture(NamedTuple):
     q0: float = 1.0
     weight_mean: float = 0.0
     centralize: bool = False
+    centralize_activation: bool = False
+    mixing: Mixing | None = None
+    means: bool = False
 
     @property
     def depth(self) -> int:
         return len(self.widths) - 1
 
+    @property
+    def units(self) -> tuple[int, ...]:
+        """Of every layer."""
+        return self.widths
+
+    def streams(self, seed: int, device: torch.device) -> Streams:
+        """The random numbers of a run."""
+        return Streams(seed, self.widths, device)
+
+    def group(self, streams: Streams, first: int, count: int, space: Workspace, keep: bool) -> Group:
+        """Networks ``first ... first + count - 1``."""
+        return Group(self, streams, first, count, space, keep)
+
+    def least(self, batch: int, size: int) -> tuple[int, int, int]:
+        """Networks of a group, bytes that it holds at least, and bytes of its weights if they are kept.
+
+        ``size`` is that of one number.
+        """
+        widths = self.widths
+        weights = [n * m for n, m in pairwise(widths)]
+        saved = batch * sum(widths) * size
+        group = max(1, min(LARGEST_GROUP, GROUP_WEIGHTS // max(weights), GROUP_BYTES // max(saved, 1)))
+        rows = max(widths) if self.ensemble.orthogonal else min(BLOCK_ROWS, max(widths))
+        block = max(widths[:-1]) * rows * size * (3 if self.ensemble.orthogonal else 1)
+        working = group * (saved + block + 6 * batch * max(widths) * size + 4 * len(widths) * batch * 8)
+        return group, working, group * sum(weights) * size
+
+    def shorter(self, depth: int) -> Architecture | None:
+        """The same with that depth; None where a layer more is not one of the same."""
+        return self._replace(widths=self.widths[: depth + 1]) if len(set(self.widths)) == 1 else None
+
 
 class Norms(NamedTuple):
     """Of each trial, input and layer: tensors of shape (trials, depth + 1, batch), in float64 on the CPU.
 
-    ``second_moment``: of the pre-activations over units; ``log_gradient``: log of the squared norm of the gradient.
+    ``second_moment``: of the pre-activations over units; ``log_gradient``: log of the squared norm of the gradient;
+    ``mean``: of the pre-activations over units, None unless asked for.
     """
 
     second_moment: torch.Tensor
     log_gradient: torch.Tensor
+    mean: torch.Tensor | None = None
 
 
 class Workspace:
@@ -95,42 +140,28 @@ class Group:
 
     def run(self, batch: int) -> Norms:
         """Inputs ``N(0, q0 I)`` through the networks, gradients ``N(0, I)`` at the output back to the inputs."""
-        narrow = self._space.dtype is not _float64() and self._space.device.type == "cpu"
-        norms = self._run(batch, wide=not narrow)
-        if narrow and not all(float(n.min()) > _SMALL and float(n.max()) < _LARGE for n in norms):
-            norms = self._run(batch, wide=True)
-        forward, backward = (n.permute(1, 0, 2).cpu().double() for n in norms)
-        return Norms(forward.square_() / _units(self._net.widths), backward.log_().mul_(2))
+        return measured(self._space, self._net, lambda readings: self._run(batch, readings), len(self._trials), batch)
 
-    def _run(self, batch: int, wide: bool) -> tuple[torch.Tensor, torch.Tensor]:
-        """Norms of the pre-activations and of the gradients, of shape (depth + 1, trials, batch).
-
-        ``wide``: summed in float64, so that no square overflows before the number itself does; on the CPU that takes
-        five times as long.
-        """
-        import torch
-
-        net, space, depth, count = self._net, self._space, self._net.depth, len(self._trials)
-        dtype = torch.float64 if wide and space.device.type != "mps" else torch.float32
-        dtype = torch.float64 if space.dtype is torch.float64 else dtype
-        forward, backward = (
-            space(f"{name} {dtype}", 0, (depth + 1, count, batch), dtype) for name in ("forward", "backward")
-        )
+    def _run(self, batch: int, read: Readings) -> None:
+        net, space, depth = self._net, self._space, self._net.depth
         self._reserve(batch)
-        x = self._vectors("x", depth, net.widths[0], batch, math.sqrt(net.q0))
-        torch.linalg.vector_norm(x, dim=-1, dtype=dtype, out=forward[0])
+        x = self._inputs(batch)
+        read.forward(0, x)
         for layer in range(depth):
             f = self._kernel.forward(x, space("saved", layer, x.shape))
+            if net.centralize_activation:
+                f = centralized(f, x)
             x = self._forward(layer, f, batch)
-            torch.linalg.vector_norm(x, dim=-1, dtype=dtype, out=forward[layer + 1])
-        g = self._vectors("g", depth + 1, net.widths[-1], batch, 1.0)
-        torch.linalg.vector_norm(g, dim=-1, dtype=dtype, out=backward[depth])
+            read.forward(layer + 1, x)
+        g = self._vectors("g", depth + 1, net.widths[-1], batch)
+        read.backward(depth, g)
         for layer in reversed(range(depth)):
             u = self._backward(layer, g, batch)
+            if net.centralize_activation:
+                u = centralized(u, u)
             g = self._kernel.backward(u, space("saved", layer, u.shape))
-            torch.linalg.vector_norm(g, dim=-1, dtype=dtype, out=backward[layer])
+            read.backward(layer, g)
         self._drawn.clear()
-        return forward, backward
 
     def _reserve(self, batch: int) -> None:
         """The largest tensor of a name before the others: one that grows leaves holes in the heap."""
@@ -146,10 +177,15 @@ class Group:
             ]
             self._space("weights", -1, (count, *max(blocks, key=math.prod)))
 
-    def _vectors(self, name: str, stream: int, width: int, batch: int, deviation: float) -> torch.Tensor:
+    def _inputs(self, batch: int) -> torch.Tensor:
+        net = self._net
+        out = self._space("x", 0, (len(self._trials), batch, net.widths[0]))
+        fill_inputs(out, self._streams, self._trials, net.depth, math.sqrt(net.q0), net.mixing)
+        return out
+
+    def _vectors(self, name: str, stream: int, width: int, batch: int) -> torch.Tensor:
         out = self._space(name, 0, (len(self._trials), batch, width))
-        for each, generator in zip(out, self._streams.generators(self._trials, stream, 0), strict=True):
-            each.normal_(0, deviation, generator=generator)
+        fill_inputs(out, self._streams, self._trials, stream)
         return out
 
     def _forward(self, layer: int, f: torch.Tensor, batch: int) -> torch.Tensor:
@@ -222,20 +258,76 @@ class Group:
     def ends(self, batch: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Inputs and output gradients."""
         net = self._net
-        x = self._vectors("x", net.depth, net.widths[0], batch, math.sqrt(net.q0)).clone()
-        return x, self._vectors("g", net.depth + 1, net.widths[-1], batch, 1.0).clone()
+        return self._inputs(batch).clone(), self._vectors("g", net.depth + 1, net.widths[-1], batch).clone()
 
 
-def _float64() -> Any:
+def centralized(f: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+    """f less one mean over batch and units of each network; ``out`` may be f."""
     import torch
 
-    return torch.float64
+    return torch.sub(f, f.mean(tuple(range(1, f.dim())), keepdim=True), out=out)
 
 
-def _units(widths: tuple[int, ...]) -> torch.Tensor:
+class Readings:
+    """What is read off a pass: norms, and means where they are asked for, of shape (depth + 1, trials, batch).
+
+    ``wide``: summed in float64, so that no square overflows before the number itself does; on the CPU that takes five
+    times as long.
+    """
+
+    def __init__(self, space: Workspace, depth: int, count: int, batch: int, wide: bool, means: bool) -> None:
+        import torch
+
+        dtype = torch.float64 if wide and space.device.type != "mps" else torch.float32
+        self._dtype = torch.float64 if space.dtype is torch.float64 else dtype
+        shape = (depth + 1, count, batch)
+        names = ("forward", "backward", "means")
+        self.norms, self.gradients, self.means = (
+            None if name == "means" and not means else space(f"{name} {self._dtype}", 0, shape, self._dtype)
+            for name in names
+        )
+        self._norm = torch.linalg.vector_norm
+        self._mean = torch.mean
+
+    def forward(self, layer: int, x: torch.Tensor) -> None:
+        """Of pre-activations, of shape (trials, batch, units)."""
+        assert self.norms is not None
+        self._norm(x, dim=-1, dtype=self._dtype, out=self.norms[layer])
+        if self.means is not None:
+            self._mean(x, dim=-1, dtype=self._dtype, out=self.means[layer])
+
+    def backward(self, layer: int, g: torch.Tensor) -> None:
+        """Of a gradient, of the same shape."""
+        assert self.gradients is not None
+        self._norm(g, dim=-1, dtype=self._dtype, out=self.gradients[layer])
+
+    @property
+    def far(self) -> bool:
+        """Whether a square may have left the range of float32."""
+        norms = (self.norms, self.gradients)
+        return not all(n is not None and float(n.min()) > _SMALL and float(n.max()) < _LARGE for n in norms)
+
+
+def measured(space: Workspace, net: Any, passes: Callable[[Readings], None], count: int, batch: int) -> Norms:
+    """What the passes of ``count`` networks give; they are run again where float32 does not hold the squares."""
     import torch
 
-    return torch.tensor(widths, dtype=torch.float64)[None, :, None]
+    narrow = space.dtype is not torch.float64 and space.device.type == "cpu"
+    readings = Readings(space, net.depth, count, batch, not narrow, net.means)
+    passes(readings)
+    if narrow and readings.far:
+        readings = Readings(space, net.depth, count, batch, True, net.means)
+        passes(readings)
+    assert readings.norms is not None
+    assert readings.gradients is not None
+    forward, backward, means = (
+        None if x is None else x.permute(1, 0, 2).cpu().double()
+        for x in (readings.norms, readings.gradients, readings.means)
+    )
+    assert forward is not None
+    assert backward is not None
+    units = torch.tensor(net.units, dtype=torch.float64)[None, :, None]
+    return Norms(forward.square_() / units, backward.log_().mul_(2), means)
 
 
 def _blocks(rows: int, whole: bool) -> Iterator[tuple[int, int, int]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -31,7 +31,8 @@ class Streams:
 
     The streams of a run are numbered, and a permutation of the 32-bit integers that the seed selects makes a seed of
     each number: torch's CPU generator takes 32 bits, and a permutation keeps them apart. Streams ``depth`` and
-    ``depth + 1`` of a trial are its inputs and its output gradients.
+    ``depth + 1`` of a trial are its inputs and its output gradients; where inputs are mixed, the block that a layer
+    has its biases from holds the other halves of the pairs, and what decides the shares.
     """
 
     def __init__(self, seed: int, widths: tuple[int, ...], device: torch.device) -> None:
@@ -80,6 +81,48 @@ class Streams:
     def bias_block(self) -> int:
         """The block of a layer that its biases come from."""
         return self.blocks - 1
+
+
+class Mixing(NamedTuple):
+    """Inputs ``t x_a + (1 - t) x_b`` with ``t ~ Beta(beta, beta)``; ``scaled``: over ``sqrt(t^2 + (1-t)^2)``."""
+
+    beta: float
+    scaled: bool
+
+
+def fill_inputs(
+    out: torch.Tensor,
+    streams: Streams,
+    trials: Sequence[int],
+    layer: int,
+    deviation: float = 1.0,
+    mixing: Mixing | None = None,
+) -> None:
+    """Independent normal entries from the streams of that layer, in place, of shape (trials, batch, ...).
+
+    With ``mixing`` each input of the batch is mixed with one of its own: t is the share that the first has.
+    """
+    import torch
+
+    for each, generator in zip(out, streams.generators(trials, layer, 0), strict=True):
+        each.normal_(0, deviation, generator=generator)
+    if mixing is None:
+        return
+    shares = np.stack([_shares(mixing, out.shape[1], s) for s in streams.seeds(trials, layer + 1, streams.bias_block)])
+    first, second = (
+        torch.from_numpy(share).to(out).view(*share.shape, *(1,) * (out.dim() - 2))
+        for share in (shares[:, 0], shares[:, 1])
+    )
+    other = torch.empty_like(out[0])
+    for i, generator in enumerate(streams.generators(trials, layer, streams.bias_block)):
+        out[i].mul_(first[i]).addcmul_(other.normal_(0, deviation, generator=generator), second[i])
+
+
+def _shares(mixing: Mixing, batch: int, seed: int) -> NDArray[np.float64]:
+    """What either input of every pair is multiplied by, of shape (2, batch)."""
+    t = np.random.default_rng(seed).beta(mixing.beta, mixing.beta, batch)
+    shares = np.stack([t, 1 - t])
+    return shares / np.hypot(*shares) if mixing.scaled else shares
 
 
 def fill_weights(out: torch.Tensor, ensemble: Ensemble, deviation: float, generator: torch.Generator) -> None:

@@ -43,6 +43,21 @@ def mixed_inputs(q0: Fraction, c0: Fraction, mixup: Any, scaled_mixup: Any) -> t
     return q0 * factor, c0 * Fraction(inverse) ** 2 / factor
 
 
+def mixtures(a: float, count: int = 8) -> tuple[list[float], list[float]]:
+    """Second moments ``t^2 + (1-t)^2`` of mixtures of two independent inputs, ``t ~ Beta(a, a)``, and their weights.
+
+    A Gauss-Jacobi rule in t; what a network does to each can be averaged with it.
+    """
+    if a < _SMALL:
+        return [1.0], [1.0]
+    if a > _LARGE:
+        return [(a + 1) / (2 * a + 1)], [1.0]
+    from scipy.special import roots_jacobi
+
+    x, weights = roots_jacobi(count, a - 1, a - 1)
+    return ((1 + x * x) / 2).tolist(), (weights / weights.sum()).tolist()
+
+
 def _scaled(a: float) -> tuple[float, float]:
     """``E[2 t (1-t) / s^2]`` and ``E[1 / s]`` with ``s^2 = t^2 + (1-t)^2``."""
     if a < _SMALL:  # all but a share of a is at the ends

@@ -47,6 +47,12 @@ class Note(str, Enum):
     BROKEN = "broken"
     PARTIAL = "partial"
     NO_FINITE_THEORY = "no-finite-theory"
+    FINITE_CHANNELS = "finite-channels"
+    BORDERS_APPROXIMATE = "borders-approximate"
+    POSITIONS_ALONE = "positions-alone"
+    INFINITE_WIDTH_COMPARED = "infinite-width-compared"
+    MEAN_ADDED = "mean-added"
+    THEORY_VOID = "theory-void"
 
 
 class Params(Mapping[str, float]):

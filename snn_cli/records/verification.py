@@ -51,7 +51,10 @@ class Verdict(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """Arrays over layers ``0 ... depth``: means over networks, standard errors, predictions, and z of the gradient."""
+    """Arrays over layers ``0 ... depth``: means over networks, standard errors, predictions, and z of the gradient.
+
+    ``mean``: of the pre-activations over units; None but with a weight mean or a remedy.
+    """
 
     layer: tuple[int, ...]
     q: tuple[float | None, ...]
@@ -61,6 +64,16 @@ class Measured(NamedTuple):
     log_gradient_se: tuple[float | None, ...]
     log_gradient_theory: tuple[float | None, ...]
     z: tuple[float | None, ...]
+    mean: tuple[float | None, ...] | None = None
+    mean_se: tuple[float | None, ...] | None = None
+    mean_theory: tuple[float | None, ...] | None = None
+
+
+OPTIONAL = (
+    "channels", "kernel", "image", "padding", "width_multiplier", "weight_mean", "centralize", "centralize_activation",
+    "mixup", "scaled_mixup",
+)  # fmt: skip
+"""Fields that a record has where they say something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +81,9 @@ class Verification:
     """What was measured on real random networks, what theory says, and whether they agree.
 
     Fields as in ``Propagation`` where they have its names. ``broken_layer``, ``broken_trial``: where a number first
-    stopped being finite. ``seconds``, ``networks_per_second``, ``peak_memory`` (bytes) may differ between two runs.
+    stopped being finite. ``channels, kernel, image, padding, width_multiplier`` are those of a convolutional network,
+    ``weight_mean`` to ``scaled_mixup`` as in ``Propagation``: None where they say nothing. ``seconds``,
+    ``networks_per_second``, ``peak_memory`` (bytes) may differ between two runs.
     """
 
     act: str
@@ -97,12 +112,25 @@ class Verification:
     seconds: float
     networks_per_second: float
     peak_memory: int
+    channels: int | None = None
+    kernel: int | None = None
+    image: int | None = None
+    padding: str | None = None
+    width_multiplier: float | None = None
+    weight_mean: float | None = None
+    centralize: bool | None = None
+    centralize_activation: bool | None = None
+    mixup: float | None = None
+    scaled_mixup: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The record as plain JSON types, ``kind`` and ``version`` first, keys in a fixed order."""
         data: dict[str, Any] = {"kind": "verification", "version": VERSION}
         for name in self.__dataclass_fields__:
-            data[name] = getattr(self, name)
+            if name not in OPTIONAL:
+                data[name] = getattr(self, name)
+            if name == "q0":
+                data.update(self.extras())
         data["params"] = dict(self.params)
         data["widths"] = None if self.widths is None else list(self.widths)
         for name in ("measured", "theory", "verdict"):
@@ -111,8 +139,13 @@ class Verification:
         if self.profile is None:
             del data["profile"]
         else:
-            data["profile"] = {name: list(column) for name, column in self.profile._asdict().items()}
+            columns = self.profile._asdict()
+            data["profile"] = {name: list(column) for name, column in columns.items() if column is not None}
         return data
+
+    def extras(self) -> dict[str, Any]:
+        """The fields that say something of this run only, of those that most runs have none of."""
+        return {name: value for name in OPTIONAL if (value := getattr(self, name)) is not None}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Verification:
@@ -120,7 +153,9 @@ class Verification:
         if not isinstance(data, Mapping) or data.get("kind") != "verification" or data.get("version") != VERSION:
             raise InputError(f"not a verification record of version {VERSION}", "snn verify --json")
         try:
-            fields = {name: data[name] for name in cls.__dataclass_fields__ if name != "profile"}
+            needed = (name for name in cls.__dataclass_fields__ if name not in ("profile", *OPTIONAL))
+            fields = {name: data[name] for name in needed}
+            fields.update((name, data[name]) for name in OPTIONAL if name in data)
             fields["params"] = numbers(data["params"])
             fields["widths"] = None if data["widths"] is None else tuple(int(width) for width in data["widths"])
             for name, kind in (("measured", Estimates), ("theory", Estimates), ("verdict", Verdict)):

@@ -26,6 +26,31 @@ _ROWS = (
 
 _SENTENCES = {
     Note.NO_FINITE_THEORY: "There is no theory of this network at its fan-in: what stands beside it is infinite width.",
+    Note.FINITE_CHANNELS: (
+        "Theory: infinite width and the first order in 1/channels, noise averaged over the positions too; allowed is "
+        "the next order, 4/channels^2 a layer."
+    ),
+    Note.BORDERS_APPROXIMATE: (
+        "Theory: infinite width position by position, borders and strides counted, and the first order in 1/channels "
+        "on average over positions; that order is allowed once more, and 4/channels^2 a layer."
+    ),
+    Note.POSITIONS_ALONE: (
+        "No position sees another: each is an input of its own to a perceptron of as many units as there are channels. "
+        "The logarithm of the gradient over all of them lies between that of one and that plus half its variance: "
+        "theory is the middle, and is allowed to be off by half the difference."
+    ),
+    Note.INFINITE_WIDTH_COMPARED: (
+        "Theory is that of infinite width, and is allowed what the size does to a perceptron of as many units as there "
+        "are channels."
+    ),
+    Note.MEAN_ADDED: (
+        "What the mean of the weights does is taken from infinite width, and allowed once more, with the fluctuations "
+        "of the mean of f."
+    ),
+    Note.THEORY_VOID: "With this mean in the weights there is no typical network: theory has nothing to say.",
+    Note.CENTRALIZATION_SHIFTS: (
+        "Centralization removes the mean of f from the second moment: q does not settle at 1. Solve with --zero-mean."
+    ),
     Note.EXPANSION_FAILS: "The expansion in 1/fan-in breaks down at this fan-in.",
     Note.ONE_TRIAL: "One network has no standard error: --trials 32 would give one.",
     Note.BROKEN: "A number stopped being finite at layer {broken_layer}, in network {broken_trial}.",
@@ -54,6 +79,7 @@ def table(record: Verification, *, width: int | None = None, shorten: bool = Fal
         Headings in bold.
     """
     cell = 12 if shorten else 24
+    last = _last_mean(record)
     lines = [f"{'':<27}{'measured':<{cell}} {'+-':<{cell}} {'theory':<{cell}}"]
     for text, name, error in _ROWS:
         values = [
@@ -63,6 +89,8 @@ def table(record: Verification, *, width: int | None = None, shorten: bool = Fal
         ]
         if any(value is not None for value in values):
             lines.append(f"{text:<27}" + " ".join(f"{number(value, shorten, 6):<{cell}}" for value in values))
+    if last is not None:
+        lines.append(f"{'mean of the last layer':<27}" + " ".join(f"{number(x, shorten, 6):<{cell}}" for x in last))
     blocks = [[bold(line, color) for line in wrapped(_head(record), width)], lines]
     if record.profile is not None:
         blocks += _charts(record.profile, width)
@@ -71,13 +99,48 @@ def table(record: Verification, *, width: int | None = None, shorten: bool = Fal
     return "\n\n".join("\n".join(line.rstrip() for line in block) for block in blocks)
 
 
+def _last_mean(record: Verification) -> tuple[float | None, ...] | None:
+    """Measured, standard error and theory, of the pre-activations over units."""
+    profile = record.profile
+    if profile is None or profile.mean is None or profile.mean_se is None or profile.mean_theory is None:
+        return None
+    return profile.mean[-1], profile.mean_se[-1], profile.mean_theory[-1]
+
+
 def _head(record: Verification) -> str:
-    size = f"fan-in {record.fan_in}" if record.fan_in else f"widths from {record.widths[0]}" if record.widths else ""
     epsilon = "" if record.epsilon is None else f" epsilon {record.epsilon!r}"
+    remedies = "".join(f", {text}" for text in _remedies(record))
     return (
-        f"{record.act}{epsilon}, depth {record.depth}, {size}, {record.weights} weights, {record.trials} networks of "
+        f"{record.act}{epsilon}, {_shape(record)}, {record.weights} weights{remedies}, {record.trials} networks of "
         f"{record.batch} inputs, {record.dtype} on {record.device}, seed {record.seed}"
     )
+
+
+def _shape(record: Verification) -> str:
+    if record.image is None:
+        size = (
+            f"fan-in {record.fan_in}" if record.fan_in else f"widths from {record.widths[0]}" if record.widths else ""
+        )
+        return f"depth {record.depth}, {size}"
+    image = f"images {record.image} x {record.image}"
+    if record.channels is None:
+        return f"{record.architecture}, width multiplier {record.width_multiplier!r}, {image}"
+    return (
+        f"{record.architecture}, depth {record.depth}, {record.channels} channels, kernel {record.kernel}, {image}, "
+        f"padding {record.padding}"
+    )
+
+
+def _remedies(record: Verification) -> Iterator[str]:
+    if record.weight_mean:
+        yield f"weight mean {record.weight_mean!r}"
+    if record.centralize:
+        yield "weights centralized"
+    if record.centralize_activation:
+        yield "activations centralized"
+    for name in ("mixup", "scaled_mixup"):
+        if getattr(record, name):
+            yield f"{name.replace('_', ' ')} {getattr(record, name)!r}"
 
 
 def _charts(profile: Measured, width: int | None) -> list[list[str]]:
@@ -89,11 +152,15 @@ def _charts(profile: Measured, width: int | None) -> list[list[str]]:
     moment = [_scaled(profile.q_theory, None, 1.0), _scaled(profile.q, profile.q_se, 1.0)]
     left = chart("log10 |gradient|^2, relative to the last layer", gradient, "-*")
     right = chart("second moment q", moment, "-*")
+    means = []
+    if profile.mean is not None and profile.mean_theory is not None:
+        bands = [_scaled(profile.mean_theory, None, 1.0), _scaled(profile.mean, profile.mean_se, 1.0)]
+        means = chart("mean of the pre-activations over units", bands, "-*")
     caption = f"* measured, - theory, . one standard error; over layers 0 to {profile.layer[-1]}"
     column = max(map(len, left)) + 3
     if width is None or column + max(map(len, right)) <= width:
-        return [[*(f"{a:<{column}}{b}" for a, b in zip(left, right, strict=True)), caption]]
-    return [] if max(map(len, left)) > width else [left, [*right, *wrapped(caption, width)]]
+        return [[*(f"{a:<{column}}{b}" for a, b in zip(left, right, strict=True)), *means, caption]]
+    return [] if max(map(len, left)) > width else [left, [*right, *means, *wrapped(caption, width)]]
 
 
 def _scaled(means: Sequence[float | None], errors: Sequence[float | None] | None, unit: float) -> Band:
@@ -174,14 +241,14 @@ _SETTINGS = (
 
 
 def _settings(record: Verification) -> dict[str, Any]:
-    return {name: getattr(record, name) for name in _SETTINGS}
+    return {name: getattr(record, name) for name in _SETTINGS} | record.extras()
 
 
 def _layers(record: Verification) -> Iterator[dict[str, Any]]:
     assert record.profile is not None
     columns = record.profile._asdict()
     for i in range(len(record.profile.layer)):
-        yield {**_settings(record), **{name: values[i] for name, values in columns.items()}}
+        yield {**_settings(record), **{name: values[i] for name, values in columns.items() if values is not None}}
 
 
 def _summary(record: Verification) -> dict[str, Any]:
