@@ -130,12 +130,11 @@ def judged(one: Configuration, found: Trials) -> Outcome:
 
 def predicted(one: Configuration, epsilon: float | None) -> Any:
     """Theory, as ``verify`` holds it against a measurement."""
-    from snn_cli import verification
+    from snn_cli import prediction, verification
     from snn_cli.simulation import simulate
 
     request = verification.check(**one.options(epsilon))
-    theory = simulate(**request.theory)
-    return verification._Prediction(theory, verification._run(theory, request).architecture)
+    return prediction.predict(request.theory, simulate(**request.theory), request.stages, request.batch)
 
 
 def wrong_prediction(one: Configuration) -> Any:
@@ -143,8 +142,7 @@ def wrong_prediction(one: Configuration) -> Any:
     if one.epsilon is not None:
         return predicted(one, GAIN * (1 + one.epsilon) - 1)
     wrong = predicted(one, None)
-    wrong.log_gradient = wrong.log_gradient + math.log(GAIN) * np.arange(one.depth, -1, -1)
-    return wrong
+    return wrong._replace(log_gradient=wrong.log_gradient + math.log(GAIN) * np.arange(one.depth, -1, -1))
 
 
 def p_value(found: Trials, prediction: Any) -> float:

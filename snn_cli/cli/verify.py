@@ -109,7 +109,6 @@ def command(**given: Any) -> int:
       snn verify
       snn verify --act selu --depth 40 --fanin 64 --batch 8 --trials 16 --json
       snn verify --architecture conv --channels 32 --image 8 --depth 20 --trials 8
-      snn verify --weight-mean 0.05 --fanin 1024 --depth 20 --trials 8 --centralize
     """
     if given["model"] is not None:
         from snn_cli.cli import model
