@@ -31,6 +31,7 @@ ALLOWED = {
     "prediction": FOUNDATION | {"activations", "ensembles", "architectures", "propagation", "simulation"},
     "engine": {"exact", "graph", "activations", "ensembles"},
     "verification": FOUNDATION | {"ensembles", "architectures", "simulation", "prediction", "engine", "models"},
+    "data": set(),
     "models": FOUNDATION | {"graph", "propagation", "engine"},
     "testing": {"models", "records", "reports"},
     "certify": FOUNDATION | {"gaussian", "propagation", "solver"},
