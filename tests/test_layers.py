@@ -31,6 +31,7 @@ ALLOWED = {
     "verification": FOUNDATION | {"activations", "ensembles", "simulation", "engine"},
     "models": FOUNDATION | {"graph", "propagation", "engine"},
     "testing": {"models", "records", "reports"},
+    "nn": {"exact", "records", "solver", "activations", "ensembles"},
     "certify": FOUNDATION | {"gaussian", "propagation", "solver"},
     "explanation": FOUNDATION | {"gaussian", "activations"},
     "reports": {"records", "activations"},
@@ -43,7 +44,8 @@ ALLOWED = {
 OUTSIDE = {
     "click": {"cli"},
     "rich": {"cli", "reports"},
-    "torch": {"engine"},
+    "torch": {"engine", "nn"},
+    "triton": {"nn"},
     "matplotlib": {"reports"},
     "sympy": {"arithmetic", "explanation"},
 }
