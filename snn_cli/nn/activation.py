@@ -18,6 +18,7 @@ from typing import Any, ClassVar, NoReturn, SupportsIndex, cast
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.autograd.function import Function
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
@@ -29,6 +30,8 @@ from snn_cli.solver import solve
 _elu = torch.ops.aten.elu
 _elu_backward = torch.ops.aten.elu_backward
 _compiling = torch.compiler.is_compiling
+
+_PLAIN = (Tensor, torch.nn.Parameter)
 
 _LEAST = {torch.float16: 2.0**-24}
 """Added to x, it makes a zero positive and leaves x as it is, or as good as; else the smallest normal number.
@@ -61,12 +64,20 @@ def exponential_linear(
 
 
 def _dispatched(x: Tensor, lam: Tensor | None, *shape: float) -> Tensor:
-    if not _compiling():
-        if has_torch_function_unary(x):  # torch.fx, and subclasses that have their say
-            return handle_torch_function(exponential_linear, (x,), x, lam, *shape)
-        if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
-            return _composed(_checked(x), lam, *shape)
-    return cast(Tensor, _ExponentialLinear.apply(_checked(x), lam, *shape))  # type: ignore[no-untyped-call]
+    if _compiling():
+        return _composed(_checked(x), lam, *shape)
+    if has_torch_function_unary(x):  # torch.fx, and subclasses that have their say
+        return handle_torch_function(exponential_linear, (x,), x, lam, *shape)
+    _checked(x)
+    if _transforming() or torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
+        return _composed(x, lam, *shape)
+    forwards = forward_ad._current_level >= 0
+    if not forwards and not _differentiated(x, lam):
+        return _scaled(_value(x, *shape), lam)
+    zeros = x.requires_grad and _may_hold_zeros(x)
+    if lam is None and not shape[-1] and not zeros and not forwards and not _fused(x):
+        return _value(x, *shape)  # one operation of torch, whose autograd keeps x alone as well
+    return cast(Tensor, _ExponentialLinear.apply(x, lam, zeros, *shape))  # type: ignore[no-untyped-call]
 
 
 def _checked(x: Tensor) -> Tensor:
@@ -79,8 +90,8 @@ def _checked(x: Tensor) -> Tensor:
 
 
 def _composed(x: Tensor, lam: Tensor | None, steep: float, amplitude: float, rate: float, slope: float) -> Tensor:
-    """In operations that TorchScript and autograd know. Autograd keeps more than the input."""
-    left = torch.ops.aten.elu(x, amplitude, 1.0, rate)  # above 0 no exponential: none overflows
+    """In operations that TorchScript, ``torch.func`` and compilers know; these fuse them and keep the input alone."""
+    left = amplitude * torch.expm1(rate * x.clamp(max=0))  # above 0 nothing overflows, also in the derivative
     if slope != 0.0:  # at -inf a line of slope 0 is 0
         left = left + slope * x
     y = torch.where(x < 0, left, steep * x)
@@ -95,18 +106,13 @@ class _ExponentialLinear(Function):
     Differentiable any number of times, forwards as well.
     """
 
-    generate_vmap_rule = True
-
     @staticmethod
-    def forward(x: Tensor, lam: Tensor | None, *shape: float) -> Tensor:
-        return _scaled(_value(x, *shape), lam)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:  # noqa: ARG004
-        x, lam, *ctx.shape = inputs
+    def forward(ctx: Any, x: Tensor, lam: Tensor | None, zeros: bool, *shape: float) -> Tensor:  # type: ignore[override]
+        ctx.shape = shape
         ctx.save_for_backward(x, lam)
         ctx.save_for_forward(x, lam)
-        ctx.zeros = ctx.needs_input_grad[0] and _may_hold_zeros(x)
+        ctx.zeros = zeros
+        return _scaled(_value(x, *shape), lam)
 
     @staticmethod
     def backward(ctx: Any, u: Tensor) -> tuple[Tensor | None, ...]:
@@ -115,9 +121,9 @@ class _ExponentialLinear(Function):
         if ctx.needs_input_grad[0]:
             du = _scaled(_gradient(u, x, ctx.zeros, *ctx.shape), lam)
         if ctx.needs_input_grad[1]:
-            value = _differentiable(x, *ctx.shape) if _again() else _value(x, *ctx.shape)
+            value = _composed(x, None, *ctx.shape) if torch.is_grad_enabled() else _value(x, *ctx.shape)
             dlam = _sum_to(u * value, lam)
-        return du, dlam, None, None, None, None
+        return du, dlam, None, None, None, None, None
 
     @staticmethod
     def jvp(ctx: Any, dx: Tensor | None, dlam: Tensor | None, *_: None) -> Tensor:
@@ -128,24 +134,21 @@ class _ExponentialLinear(Function):
             if lam is not None:
                 total = total * lam
         if dlam is not None:
-            more = _differentiable(x, *ctx.shape) * dlam
+            more = _composed(x, None, *ctx.shape) * dlam
             total = more if total is None else total + more
         assert total is not None
         return total.to(x.dtype)
 
 
-def _again() -> bool:
-    """Whether the gradient is to be differentiated in its turn."""
-    return torch.is_grad_enabled() and not _compiling()
+def _differentiated(*tensors: Tensor | None) -> bool:
+    return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
 
 
 def _scaled(y: Tensor, lam: Tensor | None) -> Tensor:
     """y times lambda in the type of y, in place where y is ours alone."""
     if lam is None:
         return y
-    if _compiling() or torch.is_grad_enabled() or _transforming():
-        return (y * lam).to(y.dtype)
-    return y.mul_(lam)
+    return (y * lam).to(y.dtype) if _differentiated(y, lam) else y.mul_(lam)
 
 
 def _sum_to(x: Tensor, lam: Tensor) -> Tensor:
@@ -159,8 +162,6 @@ def _sum_to(x: Tensor, lam: Tensor) -> Tensor:
 
 def _value(x: Tensor, steep: float, amplitude: float, rate: float, slope: float) -> Tensor:
     """``slope x`` plus a scaled ELU, which torch has as one operation: two passes, one where slope is 0."""
-    if _compiling():
-        return _plain(x, steep, amplitude, rate, slope)
     if _fused(x):
         from snn_cli.nn import fused
 
@@ -175,9 +176,7 @@ def _value(x: Tensor, steep: float, amplitude: float, rate: float, slope: float)
 
 def _gradient(u: Tensor, x: Tensor, zeros: bool, steep: float, amplitude: float, rate: float, slope: float) -> Tensor:
     """``u f'(x)``. At 0 torch has the left-hand derivative of an ELU: where x may be 0 it is moved up."""
-    if _compiling() or steep == slope:
-        return u * _derivative(x, steep, amplitude, rate, slope)
-    if torch.is_grad_enabled():
+    if steep == slope or torch.is_grad_enabled():
         return u * _derivative(x, steep, amplitude, rate, slope)
     if _fused(x):
         from snn_cli.nn import fused
@@ -190,25 +189,15 @@ def _gradient(u: Tensor, x: Tensor, zeros: bool, steep: float, amplitude: float,
     return cast(Tensor, g.add_(u, alpha=slope) if slope else g)
 
 
-def _plain(x: Tensor, steep: float, amplitude: float, rate: float, slope: float) -> Tensor:
-    """For a compiler to fuse. Above 0 the exponential may overflow: not for autograd, which would take 0 times that."""
-    left = amplitude * torch.expm1(rate * x)
-    return torch.where(x < 0, left + slope * x if slope else left, steep * x)
-
-
-def _differentiable(x: Tensor, steep: float, amplitude: float, rate: float, slope: float) -> Tensor:
-    return _plain(x.clamp(max=0), steep, amplitude, rate, slope) + steep * x.clamp(min=0)
-
-
 def _derivative(x: Tensor, steep: float, amplitude: float, rate: float, slope: float) -> Tensor:
     """f', in operations that autograd knows; at 0 the right-hand one."""
-    left = amplitude * rate * torch.exp(rate * (x if _compiling() else x.clamp(max=0))) + slope
+    left = amplitude * rate * torch.exp(rate * x.clamp(max=0)) + slope
     return torch.where(x < 0, left, steep)
 
 
 def _may_hold_zeros(x: Tensor) -> bool:
     """Whether some x may be exactly 0. Looked up on the CPU, in a tenth of the activation's time; elsewhere True."""
-    if x.device.type != "cpu" or type(x) not in (Tensor, torch.nn.Parameter) or _compiling() or _transforming():
+    if x.device.type != "cpu" or type(x) not in _PLAIN:
         return True
     return x.numel() > 0 and not x.detach().to(torch.bool).view(torch.uint8).amin().item()
 
@@ -224,7 +213,7 @@ def _has_triton() -> bool:
 
 
 def _fused(x: Tensor) -> bool:
-    if not x.is_cuda or type(x) not in (Tensor, torch.nn.Parameter) or not _has_triton() or _transforming():
+    if not x.is_cuda or type(x) not in _PLAIN or not _has_triton():
         return False
     from snn_cli.nn import fused
 
