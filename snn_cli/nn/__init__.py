@@ -9,14 +9,31 @@ from snn_cli.errors import MissingExtra
 
 if TYPE_CHECKING:
     from snn_cli.nn.activation import DSELU, LSELU, SELU, SSELU, dselu, lselu, sselu
+    from snn_cli.nn.centralization import CentralizedActivation, WeightCentralization, centralize, centralize_
+    from snn_cli.nn.conversion import Conversion, convert
+    from snn_cli.nn.dropout import SelfNormalizingDropout
+    from snn_cli.nn.fan import fan_in
+    from snn_cli.nn.init import self_normalizing_init_
+    from snn_cli.nn.mixup import Mixup, ScaledMixup
 
 _PUBLIC = {
+    "CentralizedActivation": "centralization",
+    "Conversion": "conversion",
     "DSELU": "activation",
     "LSELU": "activation",
+    "Mixup": "mixup",
     "SELU": "activation",
     "SSELU": "activation",
+    "ScaledMixup": "mixup",
+    "SelfNormalizingDropout": "dropout",
+    "WeightCentralization": "centralization",
+    "centralize": "centralization",
+    "centralize_": "centralization",
+    "convert": "conversion",
     "dselu": "activation",
+    "fan_in": "fan",
     "lselu": "activation",
+    "self_normalizing_init_": "init",
     "sselu": "activation",
 }
 
@@ -25,8 +42,19 @@ __all__ = [
     "LSELU",
     "SELU",
     "SSELU",
+    "CentralizedActivation",
+    "Conversion",
+    "Mixup",
+    "ScaledMixup",
+    "SelfNormalizingDropout",
+    "WeightCentralization",
+    "centralize",
+    "centralize_",
+    "convert",
     "dselu",
+    "fan_in",
     "lselu",
+    "self_normalizing_init_",
     "sselu",
 ]
 

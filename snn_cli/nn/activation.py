@@ -107,7 +107,7 @@ class _ExponentialLinear(Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, lam: Tensor | None, zeros: bool, *shape: float) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, x: Tensor, lam: Tensor | None, zeros: bool, *shape: float) -> Tensor:
         ctx.shape = shape
         ctx.save_for_backward(x, lam)
         ctx.save_for_forward(x, lam)
@@ -571,3 +571,16 @@ _ARGUMENTS = {"fanin": "fan_in", "lambda": "lam", "lambda-min": "lambda_min", "z
 
 FAMILIES: dict[str, type[_SelfNormalizing]] = {"selu": SELU, "dselu": DSELU, "lselu": LSELU, "sselu": SSELU}
 """Name of a family -> its module."""
+
+
+def built(solution: Solution | Mapping[str, Any], **options: Any) -> _SelfNormalizing:
+    """The module of a solution. Raises InputError for one of another function."""
+    if isinstance(solution, Mapping):
+        solution = Solution.from_dict(solution)
+    if solution.act not in FAMILIES:
+        raise InputError(f"{solution.act} has no module; there are {', '.join(FAMILIES)}", "LSELU(epsilon=0.03)")
+    if solution.act == "selu":
+        return SELU(**options)
+    kind: Any = FAMILIES[solution.act]
+    module: _SelfNormalizing = kind(solution=solution, **options)
+    return module

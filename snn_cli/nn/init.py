@@ -119,9 +119,7 @@ def _check_delta(layer: nn.Module, weights: str) -> None:
 
 
 @torch.no_grad()
-def _draw_(
-    layer: nn.Module, shape: Geometry, weights: str, sigma_w: float, generator: torch.Generator | None
-) -> None:
+def _draw_(layer: nn.Module, shape: Geometry, weights: str, sigma_w: float, generator: torch.Generator | None) -> None:
     weight: Tensor = layer.weight  # type: ignore[assignment]
     wide = weight.dtype if weight.dtype in (torch.float32, torch.float64) else torch.float32
     out = torch.empty(shape.groups, shape.outputs, shape.inputs, shape.taps, dtype=wide, device=weight.device)

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import NamedTuple
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from snn_cli.errors import InputError
+from snn_cli.records import Solution
 
 Activation = Callable[[Tensor], Tensor]
 """A module or a function, from a tensor to one of the same shape, element by element."""
+
+_ROUNDED = 1e-14  # a leak that is the rounding error of none, as of lSELU at SELU's own epsilon
 
 _FAR = (-1e10, -1e12)  # an exponential has ended there, a line has not
 
@@ -44,7 +48,7 @@ def _rule() -> tuple[Tensor, Tensor]:
     ends = [0.0, *(2.0**-k for k in range(24, 1, -1)), *(k / 2 for k in range(1, 27))]
     nodes, weights = np.polynomial.legendre.leggauss(20)
     x, w = [], []
-    for a, b in zip(ends, ends[1:], strict=False):
+    for a, b in pairwise(ends):
         at = (a + b) / 2 + (b - a) / 2 * nodes
         x.append(at)
         w.append(weights * (b - a) / 2 * np.exp(-at * at / 2) / math.sqrt(2 * math.pi))
@@ -78,3 +82,20 @@ def moments(activation: Activation) -> Moments:
         raise InputError(f"{activation!r} has no finite variance above 0 at z ~ N(0,1)", "LSELU(epsilon=0.03)")
     bounded = math.isfinite(far[1]) and abs(far[0] - far[1]) <= 1e-9 * max(1.0, abs(far[1]))
     return Moments(mean, second, far[1] + 0.0 if bounded else None)
+
+
+def activation_moments(act: Any) -> tuple[Activation, Moments]:
+    """An activation that is given as a module, a function, a Solution or its dict, and its moments.
+
+    Those of a solution are its own, exactly. Raises InputError as ``moments``.
+    """
+    from snn_cli.nn.activation import _SelfNormalizing, built
+
+    if isinstance(act, (Solution, Mapping)):
+        act = built(act)
+    if not isinstance(act, _SelfNormalizing) or act.lam is not None:
+        return act, moments(act)
+    params = act.solution.params
+    tail = None if abs(act.slope) > _ROUNDED else -params["lambda"] * params["alpha"]
+    mean = act.solution.mean
+    return act, Moments(mean, act.solution.second_moment, tail)
