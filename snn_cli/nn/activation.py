@@ -279,9 +279,7 @@ class _SelfNormalizing(torch.nn.Module):
     The state dict holds the four numbers of the function, so that weights are not loaded into another one.
     """
 
-    act: ClassVar[str]
-    lam: torch.nn.Parameter | None
-    solution: Solution
+    act: ClassVar[str]  # TorchScript knows no other annotation here
 
     def __init__(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, SupportsIndex
 
 import torch
@@ -241,8 +241,8 @@ def _plan(
     for name, module in model.named_modules(remove_duplicate=False):
         names.setdefault(id(module), []).append(name)
     opaque: list[str] = []
-    module: nn.Module
-    for name, module in model.named_modules():
+    own: Iterator[tuple[str, nn.Module]] = model.named_modules()
+    for name, module in own:
         if _inside(name, opaque):
             continue
         aliases = tuple(n for n in names[id(module)] if n != name)
