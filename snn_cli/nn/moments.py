@@ -71,11 +71,11 @@ def moments(activation: Activation) -> Moments:
     z, w = _rule()
     try:
         with torch.no_grad():
-            y = f(z.clone())
+            y, part = f(z.clone()), f(z[::3].clone())
             far = [float(value) for value in f(torch.tensor(_FAR, dtype=torch.float64))]
     except (RuntimeError, TypeError, ValueError, IndexError) as error:
         raise InputError(f"{activation!r} does not act on a vector: {error}", "LSELU(epsilon=0.03)") from error
-    if not isinstance(y, Tensor) or y.shape != z.shape:
+    if not isinstance(y, Tensor) or y.shape != z.shape or not torch.allclose(y[::3], part, rtol=1e-9, equal_nan=True):
         raise InputError(f"{activation!r} does not act element by element", "LSELU(epsilon=0.03)")
     mean, second = float((w * y).sum()), float((w * y * y).sum())
     if not math.isfinite(second) or second - mean * mean <= 1e-14 * second:
