@@ -54,7 +54,7 @@ class Conversion:
     act, epsilon
         Family, and epsilon where it is one for all; None for one per layer.
     depth
-        Number of weight layers.
+        Number of layers that epsilon is meant for: as given, or the weight layers.
     weights
         Ensemble of the new weights; None where they were not drawn.
     activations, normalizations, initialized, left
@@ -84,7 +84,7 @@ class Conversion:
 
     def __str__(self) -> str:
         each = "one per layer" if self.epsilon is None else f"{self.epsilon:.6g}"
-        lines = [f"{self.model}: {self.act}, epsilon {each}, {self.depth} weight layers"]
+        lines = [f"{self.model}: {self.act}, epsilon {each}, depth {self.depth}"]
         for part in self.activations:
             fan_in = "" if part.fan_in is None else f", fan-in {part.fan_in}"
             note = "" if part.note is None else f" ({part.note})"
