@@ -34,6 +34,7 @@ ALLOWED = {
     "data": set(),
     "models": FOUNDATION | {"graph", "propagation", "engine"},
     "testing": {"models", "records", "reports"},
+    "nn": {"exact", "records", "solver", "activations", "ensembles"},
     "certify": FOUNDATION | {"gaussian", "propagation", "solver"},
     "explanation": FOUNDATION | {"gaussian", "activations"},
     "reports": {"records", "activations"},
@@ -46,7 +47,8 @@ ALLOWED = {
 OUTSIDE = {
     "click": {"cli"},
     "rich": {"cli", "reports"},
-    "torch": {"engine"},
+    "torch": {"engine", "nn"},
+    "triton": {"nn"},
     "matplotlib": {"reports"},
     "sympy": {"arithmetic", "explanation"},
 }

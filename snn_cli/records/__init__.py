@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from snn_cli.records.conversion import Conversion, Left, Removed, Replaced
     from snn_cli.records.model import (
         Advice,
         ModelEstimates,
@@ -44,6 +45,7 @@ _MODULES = {
         "Propagation",
     ),
     "model": ("Advice", "ModelEstimates", "ModelLayer", "ModelPrediction", "ModelReport", "ModelVerdict"),
+    "conversion": ("Conversion", "Left", "Removed", "Replaced"),
     "verification": ("Estimates", "Measured", "Verdict", "Verification"),
 }
 _WHERE = {name: module for module, names in _MODULES.items() for name in names}
@@ -52,12 +54,14 @@ __all__ = [
     "VERSION",
     "Advice",
     "Budget",
+    "Conversion",
     "Covariance",
     "Estimates",
     "Finite",
     "FixedPoint",
     "Gradient",
     "Isometry",
+    "Left",
     "MeanPath",
     "MeanState",
     "Measured",
@@ -70,6 +74,8 @@ __all__ = [
     "Params",
     "Profile",
     "Propagation",
+    "Removed",
+    "Replaced",
     "Solution",
     "Verdict",
     "Verification",
