@@ -9,7 +9,13 @@ import torch
 from torch import nn
 
 from snn_cli.nn import (
-    LSELU, CentralizedActivation, Mixup, ScaledMixup, centralize, centralize_, self_normalizing_init_,
+    LSELU,
+    CentralizedActivation,
+    Mixup,
+    ScaledMixup,
+    centralize,
+    centralize_,
+    self_normalizing_init_,
 )  # fmt: skip
 
 DEPTH, WIDTH = 30, 512

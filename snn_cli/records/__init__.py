@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         Propagation,
     )
     from snn_cli.records.solution import VERSION, Note, Params, Solution
+    from snn_cli.records.training import Accuracy, Curve, Difference, Growth, Training, Tried
     from snn_cli.records.verification import Estimates, Measured, Verdict, Verification
 
 _MODULES = {
@@ -46,20 +47,25 @@ _MODULES = {
     ),
     "model": ("Advice", "ModelEstimates", "ModelLayer", "ModelPrediction", "ModelReport", "ModelVerdict"),
     "conversion": ("Conversion", "Left", "Removed", "Replaced"),
+    "training": ("Accuracy", "Curve", "Difference", "Growth", "Training", "Tried"),
     "verification": ("Estimates", "Measured", "Verdict", "Verification"),
 }
 _WHERE = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
     "VERSION",
+    "Accuracy",
     "Advice",
     "Budget",
     "Conversion",
     "Covariance",
+    "Curve",
+    "Difference",
     "Estimates",
     "Finite",
     "FixedPoint",
     "Gradient",
+    "Growth",
     "Isometry",
     "Left",
     "MeanPath",
@@ -77,6 +83,8 @@ __all__ = [
     "Removed",
     "Replaced",
     "Solution",
+    "Training",
+    "Tried",
     "Verdict",
     "Verification",
 ]
