@@ -33,7 +33,8 @@ SMALL = {"depth": 4, "fanin": 16, "epochs": 2, "lr": "0.01", "seeds": 2}
 ARGS = ("train", "--depth", "4", "--width", "16", "--epochs", "2", "--lr", "0.01")
 KEYS = (
     "kind version variant act epsilon params data architecture depth fan_in batch epochs seeds seed learning_rate "
-    "tried accuracy loss train_loss gradient difference diverged parameters weights device precision notes profile seconds"
+    "tried accuracy loss train_loss gradient difference diverged parameters weights device precision notes profile "
+    "seconds"
 ).split()
 
 torch.set_num_threads(1)
@@ -329,7 +330,7 @@ def test_more_seeds_and_variants_can_be_added(tmp_path):
 
 def test_a_killed_run_goes_on(tmp_path, snn):
     path = tmp_path / "check"
-    args = ("train", "--depth", "4", "--width", "16", "--epochs", "60", "--lr", "0.01", "--seeds", "1", "--act",
+    args = ("train", "--depth", "4", "--width", "16", "--epochs", "30", "--lr", "0.01", "--seeds", "1", "--act",
             "sselu+mixup", "--json")  # fmt: skip
     command = [sys.executable, "-m", "snn_cli", *args]
     for wait in (0.3, 0.7):  # once it has written, and once in the middle of more of them

@@ -280,8 +280,8 @@ def augmented(images: NDArray[np.float32], rng: np.random.Generator) -> NDArray[
     n, _, height, width = images.shape
     reach = max(1, round(_SHIFT * min(height, width)))
     padded = np.pad(images, ((0, 0), (0, 0), (reach, reach), (reach, reach)), mode="reflect")
-    moves = rng.integers(0, 2 * reach + 1, (n, 2))
-    mirrored = rng.integers(0, 2, n)
+    moves = rng.integers(0, 2 * reach + 1, size=(n, 2))
+    mirrored = rng.integers(0, 2, size=(n,))
     found = np.empty_like(images)
     for i, (top, left) in enumerate(moves):
         part = padded[i, :, top : top + height, left : left + width]
