@@ -81,8 +81,8 @@ def against(
     one = records[0]
     accuracy = Table(
         f"Accuracy against {axis}",
-        f"digits, {sizes}, {one['epochs']} epochs, batch {one['batch']}; mean over {one['seeds']} seeds ± its standard\n"
-        "error (learning rate chosen). Epsilon is 1/depth.",
+        f"digits, {sizes}, {one['epochs']} epochs, batch {one['batch']}; mean over {one['seeds']} seeds ± its\n"
+        "standard error (learning rate chosen). Epsilon is 1/depth.",
         ("variant", *(f"{axis} {value}" for value in values)),
         data=[dict(record) for record in records],
     )
