@@ -106,8 +106,8 @@ def compare_activations(turns: int, device: Any, sizes: Sequence[int]) -> tuple[
 
     table = Table(
         f"Activations on {device.type}",
-        f"float32, epsilon = {EPSILON}, Gaussian inputs. Medians of {turns} turns; ratios are to `torch.nn.SELU` in eager\n"
-        "mode, forward, backward and both. Compiled modules pay for the entry into compiled code, which shows where\n"
+        f"float32, epsilon = {EPSILON}, Gaussian inputs. Medians of {turns} turns; ratios are to `torch.nn.SELU` in\n"
+        "eager mode, forward, backward and both. Compiled modules pay for the entry into compiled code, which shows where\n"
         "there are few elements.",
         ("elements", "activation", "forward ms", "backward ms", "forward ratio", "backward ratio", "ratio"),
     )
@@ -167,8 +167,8 @@ def compare_memory(device: Any) -> tuple[Table, list[Target]]:
     width, batch = BLOCK[1], BLOCK[2]
     table = Table(
         f"Memory on {device.type}",
-        f"Bytes that autograd keeps for the backward pass per element of a {batch} x {width} input in float32, which counts\n"
-        "where it is kept: 4 are one tensor.",
+        f"Bytes that autograd keeps for the backward pass per element of a {batch} x {width} input in float32, which\n"
+        "counts where it is kept: 4 are one tensor.",
         ("module", "bytes an element"),
     )
     modules = activations(False) | {
@@ -220,8 +220,8 @@ def compare_blocks(turns: int, device: Any) -> tuple[Table, list[Target]]:
     inputs, outputs, batch = BLOCK
     table = Table(
         f"Blocks on {device.type}",
-        f"A layer of {inputs} inputs and {outputs} outputs on a batch of {batch}, float32, in training. Medians of {turns}\n"
-        "turns; ratios are to `Linear` alone.",
+        f"A layer of {inputs} inputs and {outputs} outputs on a batch of {batch}, float32, in training. Medians of\n"
+        f"{turns} turns; ratios are to `Linear` alone.",
         ("block", "forward ms", "backward ms", "forward ratio", "backward ratio", "ratio"),
     )
     modules = {name: module.to(device) for name, module in blocks().items()}

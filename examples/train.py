@@ -1,4 +1,4 @@
-"""A deep classifier of spirals in plain torch: ``python train.py``; with two lines of snn: ``python train.py --with``."""
+"""A deep classifier of spirals in plain torch: ``python train.py``; with two lines more: ``python train.py --with``."""
 
 import sys
 
