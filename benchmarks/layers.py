@@ -107,8 +107,8 @@ def compare_activations(turns: int, device: Any, sizes: Sequence[int]) -> tuple[
     table = Table(
         f"Activations on {device.type}",
         f"float32, epsilon = {EPSILON}, Gaussian inputs. Medians of {turns} turns; ratios are to `torch.nn.SELU` in\n"
-        "eager mode, forward, backward and both. Compiled modules pay for the entry into compiled code, which shows where\n"
-        "there are few elements.",
+        "eager mode, forward, backward and both. Compiled modules pay for the entry into compiled code, which shows\n"
+        "where there are few elements.",
         ("elements", "activation", "forward ms", "backward ms", "forward ratio", "backward ratio", "ratio"),
     )
     targets = []
