@@ -9,10 +9,20 @@ if TYPE_CHECKING:
     from snn_cli.errors import CannotCompute, InputError, MissingExtra, NoSolution, SnnError
     from snn_cli.explanation import explain
     from snn_cli.models import simulate_model, verify_model
-    from snn_cli.records import ModelPrediction, ModelReport, Note, Params, Propagation, Solution, Verification
+    from snn_cli.records import (
+        ModelPrediction,
+        ModelReport,
+        Note,
+        Params,
+        Propagation,
+        Solution,
+        Training,
+        Verification,
+    )
     from snn_cli.simulation import simulate
     from snn_cli.solver import solve
     from snn_cli.testing import assert_self_normalizing
+    from snn_cli.training.compare import train
     from snn_cli.verification import verify
 
 __version__ = "0.1.0.dev0"
@@ -21,6 +31,7 @@ _PUBLIC = {
     "solve": "solver",
     "simulate": "simulation",
     "verify": "verification",
+    "train": "training.compare",
     "explain": "explanation",
     "verify_model": "models",
     "simulate_model": "models",
@@ -30,6 +41,7 @@ _PUBLIC = {
     "Solution": "records",
     "Propagation": "records",
     "Verification": "records",
+    "Training": "records",
     "Params": "records",
     "Note": "records",
     "SnnError": "errors",
@@ -51,12 +63,14 @@ __all__ = [
     "Propagation",
     "SnnError",
     "Solution",
+    "Training",
     "Verification",
     "assert_self_normalizing",
     "explain",
     "simulate",
     "simulate_model",
     "solve",
+    "train",
     "verify",
     "verify_model",
 ]

@@ -641,12 +641,20 @@ def test_fuzz(usual, odd):
             assert record["kind"] == "solution"
 
 
-def test_examples_run():
-    scripts = sorted((ROOT / "examples").glob("*.sh"))
-    assert scripts
-    for script in scripts:
-        bin_folder = str(Path(sys.executable).parent)
-        env = {**os.environ, "PATH": bin_folder + os.pathsep + os.environ["PATH"]}
-        done = subprocess.run(["bash", str(script)], capture_output=True, text=True, env=env, timeout=120)
-        assert done.returncode == 0, f"{script.name}: {done.stderr}"
-        assert done.stdout.strip()
+EXAMPLES = sorted((ROOT / "examples").glob("*.sh")) + sorted(
+    path
+    for path in (ROOT / "examples").glob("*.py")
+    if path.name != "own_model.py"  # a model, which verify.sh reads
+)
+
+
+@pytest.mark.parametrize("script", EXAMPLES, ids=lambda path: path.name)
+def test_examples_run(script):
+    if script.suffix == ".py":
+        pytest.importorskip("torch")
+    bin_folder = str(Path(sys.executable).parent)
+    env = {**os.environ, "PATH": bin_folder + os.pathsep + os.environ["PATH"], "OMP_NUM_THREADS": "1"}
+    command = ["bash" if script.suffix == ".sh" else sys.executable, str(script)]
+    done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=240)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()

@@ -31,21 +31,26 @@ ALLOWED = {
     "prediction": FOUNDATION | {"activations", "ensembles", "architectures", "propagation", "simulation"},
     "engine": {"exact", "graph", "activations", "ensembles"},
     "verification": FOUNDATION | {"ensembles", "architectures", "simulation", "prediction", "engine", "models"},
+    "data": set(),
     "models": FOUNDATION | {"graph", "propagation", "engine"},
+    "training": FOUNDATION
+    | {"activations", "ensembles", "architectures", "solver", "simulation", "engine", "nn", "data"},
     "testing": {"models", "records", "reports"},
+    "nn": {"exact", "records", "solver", "activations", "ensembles"},
     "certify": FOUNDATION | {"gaussian", "propagation", "solver"},
     "explanation": FOUNDATION | {"gaussian", "activations"},
     "reports": {"records", "activations"},
     "cli": FOUNDATION
     | {"activations", "architectures", "ensembles", "solver", "simulation", "verification", "models", "certify"}
-    | {"explanation", "reports"},
-    "__init__": {"records", "solver", "simulation", "verification", "models", "testing", "explanation"},
+    | {"explanation", "reports", "training", "data", "engine"},
+    "__init__": {"records", "solver", "simulation", "verification", "models", "testing", "training", "explanation"},
     "__main__": {"cli"},
 }
 OUTSIDE = {
     "click": {"cli"},
     "rich": {"cli", "reports"},
-    "torch": {"engine"},
+    "torch": {"engine", "nn", "training"},
+    "triton": {"nn"},
     "matplotlib": {"reports"},
     "sympy": {"arithmetic", "explanation"},
 }

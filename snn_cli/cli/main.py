@@ -21,6 +21,7 @@ COMMANDS = {
     "solve": "snn_cli.cli.solve",
     "simulate": "snn_cli.cli.simulate",
     "verify": "snn_cli.cli.verify",
+    "train": "snn_cli.cli.train",
 }
 """Name -> module that defines ``command``; loaded when asked for."""
 

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from snn_cli.records.conversion import Conversion, Left, Removed, Replaced
     from snn_cli.records.model import (
         Advice,
         ModelEstimates,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
         Propagation,
     )
     from snn_cli.records.solution import VERSION, Note, Params, Solution
+    from snn_cli.records.training import Accuracy, Curve, Difference, Growth, Training, Tried
     from snn_cli.records.verification import Estimates, Measured, Verdict, Verification
 
 _MODULES = {
@@ -44,20 +46,28 @@ _MODULES = {
         "Propagation",
     ),
     "model": ("Advice", "ModelEstimates", "ModelLayer", "ModelPrediction", "ModelReport", "ModelVerdict"),
+    "conversion": ("Conversion", "Left", "Removed", "Replaced"),
+    "training": ("Accuracy", "Curve", "Difference", "Growth", "Training", "Tried"),
     "verification": ("Estimates", "Measured", "Verdict", "Verification"),
 }
 _WHERE = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
     "VERSION",
+    "Accuracy",
     "Advice",
     "Budget",
+    "Conversion",
     "Covariance",
+    "Curve",
+    "Difference",
     "Estimates",
     "Finite",
     "FixedPoint",
     "Gradient",
+    "Growth",
     "Isometry",
+    "Left",
     "MeanPath",
     "MeanState",
     "Measured",
@@ -70,7 +80,11 @@ __all__ = [
     "Params",
     "Profile",
     "Propagation",
+    "Removed",
+    "Replaced",
     "Solution",
+    "Training",
+    "Tried",
     "Verdict",
     "Verification",
 ]

@@ -53,6 +53,9 @@ class Note(str, Enum):
     INFINITE_WIDTH_COMPARED = "infinite-width-compared"
     MEAN_ADDED = "mean-added"
     THEORY_VOID = "theory-void"
+    DIVERGED = "diverged"
+    RATE_AT_END = "rate-at-end"
+    ONE_SEED = "one-seed"
 
 
 class Params(Mapping[str, float]):

@@ -1,0 +1,53 @@
+"""What is compared: an activation, and what is done to the network besides."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from snn_cli import activations
+from snn_cli.errors import InputError
+
+SUFFIXES = ("bn", "mixup", "scaled-mixup", "centralize", "centralize-activation", "trainable")
+"""What may follow an activation after ``+``."""
+
+TRAINABLE = ("lselu", "sselu", "dselu", "selu")
+
+
+class Variant(NamedTuple):
+    """``relu+bn`` or ``sselu+mixup+centralize``, read."""
+
+    name: str
+    act: str
+    bn: bool = False
+    mixup: bool = False
+    scaled_mixup: bool = False
+    centralize: bool = False
+    centralize_activation: bool = False
+    trainable: bool = False
+
+
+def parse(text: str) -> Variant:
+    """Raises InputError for an activation or suffix that is none or given twice, and two that exclude each other."""
+    act, *suffixes = (part.strip() for part in str(text).strip().split("+"))
+    known = (*activations.SOLVABLE, *activations.BASELINES)
+    if act not in known:
+        raise InputError(f"--act {text!r}: {act!r} is none of {', '.join(known)}", "--act relu+bn,selu,lselu,sselu")
+    for suffix in suffixes:
+        if suffix not in SUFFIXES:
+            from difflib import get_close_matches
+
+            near = get_close_matches(suffix, SUFFIXES, n=1)
+            raise InputError(
+                f"--act {text}: {suffix!r} is none of {', '.join(SUFFIXES)}", f"--act {act}+{near[0] if near else 'bn'}"
+            )
+    if len(set(suffixes)) < len(suffixes):
+        raise InputError(f"--act {text}: a suffix is given twice", f"--act {'+'.join([act, *dict.fromkeys(suffixes)])}")
+    if {"mixup", "scaled-mixup"} <= set(suffixes):
+        raise InputError(f"--act {text}: inputs are mixed in one way", f"--act {act}+mixup")
+    if "trainable" in suffixes and act not in TRAINABLE:
+        raise InputError(f"--act {text}: {act} has no lambda to train", "--act lselu+trainable")
+    if "bn" in suffixes and "centralize-activation" in suffixes:
+        raise InputError(f"--act {text}: batch normalization takes the mean out already", f"--act {act}+bn")
+    ordered = [suffix for suffix in SUFFIXES if suffix in suffixes]
+    chosen = {suffix.replace("-", "_"): True for suffix in ordered}
+    return Variant("+".join([act, *ordered]), act, **chosen)
