@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from snn_cli.errors import CannotCompute, InputError, MissingExtra, NoSolution, SnnError
     from snn_cli.explanation import explain
+    from snn_cli.exportation import export
     from snn_cli.models import simulate_model, verify_model
     from snn_cli.records import (
+        Export,
         ModelPrediction,
         ModelReport,
         Note,
@@ -33,6 +35,7 @@ _PUBLIC = {
     "verify": "verification",
     "train": "training.compare",
     "explain": "explanation",
+    "export": "exportation",
     "verify_model": "models",
     "simulate_model": "models",
     "assert_self_normalizing": "testing",
@@ -42,6 +45,7 @@ _PUBLIC = {
     "Propagation": "records",
     "Verification": "records",
     "Training": "records",
+    "Export": "records",
     "Params": "records",
     "Note": "records",
     "SnnError": "errors",
@@ -53,6 +57,7 @@ _PUBLIC = {
 
 __all__ = [
     "CannotCompute",
+    "Export",
     "InputError",
     "MissingExtra",
     "ModelPrediction",
@@ -67,6 +72,7 @@ __all__ = [
     "Verification",
     "assert_self_normalizing",
     "explain",
+    "export",
     "simulate",
     "simulate_model",
     "solve",

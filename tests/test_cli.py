@@ -329,7 +329,11 @@ def test_examples_of_the_help_run_as_printed(snn, call, name):
     examples = re.findall(r"^ +snn (.+)$", text.split("Examples:")[1].split("Options:")[0], re.MULTILINE)
     assert 2 <= len(examples) <= 3
     for line in examples:
-        assert snn(*shlex.split(line)).code == 0
+        first, *rest = line.split(" | snn ")
+        done = snn(*shlex.split(first))
+        for part in rest:
+            done = snn(*shlex.split(part), input=done.out)
+        assert done.code == 0, done.err
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

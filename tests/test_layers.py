@@ -37,13 +37,25 @@ ALLOWED = {
     | {"activations", "ensembles", "architectures", "solver", "simulation", "engine", "nn", "data"},
     "testing": {"models", "records", "reports"},
     "nn": {"exact", "records", "solver", "activations", "ensembles"},
+    "exporters": {"activations"},
+    "exportation": FOUNDATION | {"activations", "exporters", "solver", "simulation"},
     "certify": FOUNDATION | {"gaussian", "propagation", "solver"},
     "explanation": FOUNDATION | {"gaussian", "activations"},
     "reports": {"records", "activations"},
     "cli": FOUNDATION
     | {"activations", "architectures", "ensembles", "solver", "simulation", "verification", "models", "certify"}
-    | {"explanation", "reports", "training", "data", "engine"},
-    "__init__": {"records", "solver", "simulation", "verification", "models", "testing", "training", "explanation"},
+    | {"explanation", "reports", "training", "data", "engine", "exporters", "exportation"},
+    "__init__": {
+        "records",
+        "solver",
+        "simulation",
+        "verification",
+        "models",
+        "testing",
+        "training",
+        "explanation",
+        "exportation",
+    },
     "__main__": {"cli"},
 }
 OUTSIDE = {

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from snn_cli.records.conversion import Conversion, Left, Removed, Replaced
+    from snn_cli.records.export import Export
     from snn_cli.records.model import (
         Advice,
         ModelEstimates,
@@ -46,6 +47,7 @@ _MODULES = {
         "Propagation",
     ),
     "model": ("Advice", "ModelEstimates", "ModelLayer", "ModelPrediction", "ModelReport", "ModelVerdict"),
+    "export": ("Export",),
     "conversion": ("Conversion", "Left", "Removed", "Replaced"),
     "training": ("Accuracy", "Curve", "Difference", "Growth", "Training", "Tried"),
     "verification": ("Estimates", "Measured", "Verdict", "Verification"),
@@ -62,6 +64,7 @@ __all__ = [
     "Curve",
     "Difference",
     "Estimates",
+    "Export",
     "Finite",
     "FixedPoint",
     "Gradient",

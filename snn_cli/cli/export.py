@@ -1,0 +1,102 @@
+"""``snn export``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import click
+
+from snn_cli.cli.main import OK
+from snn_cli.cli.options import closure_options, complete_any_act, complete_file
+from snn_cli.cli.output import Output, is_terminal
+from snn_cli.errors import CannotCompute, InputError
+from snn_cli.exporters import EXPORTERS
+
+
+@click.command("export", context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--to",
+    metavar="NAME",
+    required=True,
+    shell_complete=lambda _c, _p, text: [name for name in EXPORTERS if name.startswith(text)],
+    help=f"{', '.join(EXPORTERS)}.",
+)
+@click.option("--act", metavar="NAME", shell_complete=complete_any_act, help="An activation instead of a record.")
+@click.option("--epsilon", metavar="E", help="Backward gain minus one, or auto (needs --fanin).")
+@click.option("--depth", metavar="L", help="Epsilon is 1/depth.")
+@click.option("--fanin", "--width", "fanin", metavar="N", help="For --epsilon auto.")
+@closure_options
+@click.option(
+    "--params",
+    metavar="FILE",
+    shell_complete=complete_file,
+    help="The activation's record.  [default: - , standard input, where no --act is given]",
+)
+@click.option("--name", metavar="NAME", help="Of the function.  [default: that of the activation]")
+@click.option("-o", "--output", metavar="FILE", shell_complete=complete_file, help="Write a file instead of printing.")
+@click.option("--force", is_flag=True, help="Let --output overwrite a file.")
+@click.option("--json", "as_json", is_flag=True, help="The record, code and all, as one JSON object.")
+def command(**given: Any) -> int:
+    """Print an activation as code that stands alone: a file for a framework, C, numpy, LaTeX or JSON.
+
+    Each file says which activation it is and the command that makes it again, keeps every digit, and
+    overflows in neither branch.
+
+    \b
+    Examples:
+      snn solve --act lselu --epsilon 0.03 --json | snn export --to pytorch
+      snn export --act sselu --depth 100 --to c --name act
+    """
+    from snn_cli.exportation import export
+
+    output = Output()
+    options = {
+        name: given[name]
+        for name in ("act", "epsilon", "depth", "fanin", "lam", "lambda_min", "name")
+        if given[name] is not None
+    }
+    path = given["output"]
+    if path is not None and os.path.exists(path) and not given["force"]:
+        raise InputError(f"--output {path} exists, and is not overwritten", "--force")
+    if given["act"] is None:
+        options["params"] = _record(given["params"])
+    elif given["params"] is not None:
+        raise InputError("--params and --act both give an activation", "leave out --act")
+    record = export(given["to"], zero_mean=given["zero_mean"], **options)
+    text = record.code
+    if given["as_json"]:
+        from snn_cli.reports.json import line
+
+        text = line(record)
+    if path is None:
+        output.write(text)
+    else:
+        _write(path, text)
+    return OK
+
+
+def _record(path: str | None) -> dict[str, Any]:
+    """Of ``--params``, or of standard input where something comes from there."""
+    from snn_cli.cli.params import read
+
+    if path is None and (sys.stdin is None or is_terminal(sys.stdin)):
+        raise InputError(
+            "export needs an activation: --act, --params, or a record on standard input", "--act lselu --epsilon 0.03"
+        )
+    records = read(path or "-")
+    if len(records) > 1:
+        raise InputError(f"export takes one activation; there are {len(records)} records", "head -1")
+    return records[0]
+
+
+def _write(path: str, text: str) -> None:
+    """Under another name, and then renamed."""
+    part = f"{path}.part"
+    try:
+        with open(part, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.replace(part, path)
+    except OSError as error:
+        raise CannotCompute(f"{path} cannot be written: {error.strerror or error}", "--output FILE") from None

@@ -1,0 +1,146 @@
+"""Export: a solved activation as code for a framework."""
+
+from __future__ import annotations
+
+import keyword
+import re
+import shlex
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, SupportsIndex
+
+from snn_cli import activations, exporters
+from snn_cli.errors import InputError
+from snn_cli.exact import Number
+from snn_cli.exporters.formula import formula
+from snn_cli.records import Export, Params, Solution
+from snn_cli.solver import solve
+
+if TYPE_CHECKING:
+    from snn_cli.records import Propagation
+
+_LONGEST_NAME = 64
+_C_WORDS = frozenset(
+    "auto break case char const continue default do double else enum extern float for goto if inline int long register "
+    "restrict return short signed sizeof static struct switch typedef union unsigned void volatile while "
+    "exp expm1".split()
+)
+
+
+def export(
+    to: str,
+    act: str | None = None,
+    epsilon: Number | None = None,
+    *,
+    params: Solution | Propagation | Mapping[str, Any] | None = None,
+    depth: SupportsIndex | str | None = None,
+    fanin: SupportsIndex | str | None = None,
+    lam: Number | None = None,
+    lambda_min: Number | None = None,
+    zero_mean: bool = False,
+    name: str | None = None,
+) -> Export:
+    """An activation as code that stands alone.
+
+    to
+        ``pytorch``, ``jax``, ``flax``, ``keras``, ``numpy``, ``c``, ``latex`` or ``json``.
+    act, epsilon, depth, fanin, lam, lambda_min, zero_mean
+        An activation, solved as ``solve`` does it; relu, leaky_relu, elu and linear as they are.
+    params
+        Instead of those: a Solution, or a record with ``act`` and ``params``.
+    name
+        Of the function; that of the activation if None.
+
+    Raises InputError for a value outside its domain, an activation of another form, and a name that is none in the
+    language; NoSolution where the activation cannot be solved.
+    """
+    exporter = exporters.get(to)
+    options: dict[str, Any] = {
+        "epsilon": epsilon, "depth": depth, "fanin": fanin, "lam": lam, "lambda_min": lambda_min,
+        "zero_mean": zero_mean or None,
+    }  # fmt: skip
+    given = [option for option, value in options.items() if value is not None]
+    if params is not None:
+        if act is not None or given:
+            raise InputError("--params gives the activation; no other option says which", "leave out --act")
+        found, source = _of_record(params)
+    elif act is None:
+        raise InputError("export needs an activation", "--act lselu --epsilon 0.03")
+    elif act in activations.BASELINES:
+        if given:
+            raise InputError(f"{act} has no parameters to solve for", f"leave out --{given[0]}")
+        found, source = (act, Params({}), None, None), f"--act {act}"
+    else:
+        solution = solve(act, epsilon, depth=depth, fanin=fanin, lam=lam, lambda_min=lambda_min, zero_mean=zero_mean)
+        found, source = (act, solution.params, solution.epsilon, solution), _options(act, options)
+    kind, values, about, solution_of = found
+    called = _name(kind if name is None else name)
+    command = " ".join(["snn export", source, f"--to {to}", *([f"--name {called}"] if name is not None else [])])
+    says = (*_about(kind, values, about, solution_of), f"Made by: {command}")
+    code = exporter.code(formula(kind, values, called, says))
+    return Export(to, kind, about, values, called, exporter.suffix, command, code)
+
+
+def _of_record(params: Any) -> tuple[tuple[str, Params, float | None, Solution | None], str]:
+    """What a record says of an activation; a solution knows the options that make it again."""
+    from snn_cli.simulation import given_activation
+
+    if isinstance(params, Mapping) and params.get("kind") == "solution":
+        params = Solution.from_dict(params)
+    found = given_activation(params)
+    values = Params(dict(found.params))
+    if isinstance(params, Solution):
+        depth = params.depth if params.depth and params.epsilon == 1 / params.depth else None
+        options = {
+            "epsilon": None if depth or params.act == "selu" else params.epsilon,
+            "depth": depth,
+            "lam": params.params.get("lambda") if params.closure == "lambda" else None,
+            "lambda_min": None,
+            "zero_mean": params.closure == "zero_mean" or None,
+        }
+        if params.active_bounds and params.params["lambda"] != 1:
+            options["lambda_min"] = params.params["lambda"]
+        return (params.act, values, params.epsilon, params), _options(params.act, options)
+    record = f'{{"act": "{found.act}", "params": {_json(values)}}}'
+    return (found.act, values, found.epsilon, None), f"--params <(echo {shlex.quote(record)})"
+
+
+def _json(values: Mapping[str, float]) -> str:
+    import json
+
+    return json.dumps(dict(values))
+
+
+def _options(act: str, options: Mapping[str, Any]) -> str:
+    """As they are typed."""
+    words = [f"--act {act}"]
+    for name, value in options.items():
+        flag = "--lambda" if name == "lam" else f"--{name.replace('_', '-')}"
+        if value is True:
+            words.append(flag)
+        elif value is not None and value is not False:
+            words.append(f"{flag} {shlex.quote(str(value))}")
+    return " ".join(words)
+
+
+def _about(act: str, values: Mapping[str, float], epsilon: float | None, solution: Solution | None) -> list[str]:
+    names = ", ".join(f"{name} = {value!r}" for name, value in values.items())
+    lines = [f"{act}{': ' if names else ''}{names}"]
+    if solution is not None:
+        lines.append(
+            f"For z ~ N(0,1): E[f^2] = {solution.second_moment!r}, E[f'^2] = {solution.chi!r}, "
+            f"E[f] = {solution.mean!r}, gamma = {solution.gamma!r}"
+        )
+    elif epsilon is not None:
+        lines.append(f"For z ~ N(0,1): E[f'^2] = 1 + {epsilon!r}")
+    return lines
+
+
+def _name(name: str) -> str:
+    """Raises InputError for what is no identifier in Python and C alike."""
+    plain = re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", str(name))
+    if plain is None or len(name) > _LONGEST_NAME or keyword.iskeyword(name) or name in _C_WORDS:
+        raise InputError(
+            f"--name {str(name)[:80]} is no name of a function; it takes letters, digits and _, a letter first",
+            "--name act",
+        )
+    return name

@@ -1,0 +1,34 @@
+"""The registry of exporters: an activation as code that stands alone."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from snn_cli.errors import InputError
+
+if TYPE_CHECKING:
+    from snn_cli.exporters.formula import Exporter
+
+EXPORTERS = {
+    "pytorch": "snn_cli.exporters.pytorch",
+    "jax": "snn_cli.exporters.jax",
+    "flax": "snn_cli.exporters.flax",
+    "keras": "snn_cli.exporters.keras",
+    "numpy": "snn_cli.exporters.numpy",
+    "c": "snn_cli.exporters.c",
+    "latex": "snn_cli.exporters.latex",
+    "json": "snn_cli.exporters.json",
+}
+"""Name, as ``--to`` takes it -> module that defines ``EXPORTER``; loaded when asked for."""
+
+
+def get(name: str) -> Exporter:
+    """The exporter of that name. Raises InputError, with the nearest name, for one that is not in the registry."""
+    if name in EXPORTERS:
+        exporter: Exporter = import_module(EXPORTERS[name]).EXPORTER
+        return exporter
+    from difflib import get_close_matches
+
+    near = get_close_matches(str(name).lower(), EXPORTERS, n=1, cutoff=0.4)
+    raise InputError(f"--to {name} is none of {', '.join(EXPORTERS)}", f"--to {near[0] if near else 'pytorch'}")

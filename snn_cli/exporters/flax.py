@@ -1,0 +1,25 @@
+"""A Flax module over the JAX function."""
+
+from __future__ import annotations
+
+from snn_cli.exporters.formula import Exporter, Formula
+from snn_cli.exporters.jax import body
+
+
+def code(f: Formula) -> str:
+    return f"""{f.comment("#")}
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+
+{body(f)}
+
+class {f.class_name}(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        return {f.name}(x)
+"""
+
+
+EXPORTER = Exporter("py", code)

@@ -1,0 +1,47 @@
+"""The formula with its numbers, for an article: amsmath's cases."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from snn_cli import activations
+from snn_cli.exporters.formula import Exporter, Formula
+
+if TYPE_CHECKING:
+    from snn_cli.activations.family import Family
+
+
+def code(f: Formula) -> str:
+    symbols = {"lambda": r"\lambda", "alpha": r"\alpha", "beta": r"\beta"}
+    right, left = _sides(f)
+    lines = [f.comment("%"), r"\[", rf"  f(x) = \begin{{cases}} {right} & x \ge 0 \\ {left} & x < 0 \end{{cases}}"]
+    values = [f"{symbols[name]} = {_number(value)}" for name, value in f.params.items()]
+    lines += [r"  \qquad " + ",\\quad ".join(values)] if values else []
+    return "\n".join([*lines, r"\]", ""])
+
+
+def _sides(f: Formula) -> tuple[str, str]:
+    """The formula of a family in its own letters; of a baseline with its numbers."""
+    if f.act not in activations.SOLVABLE:
+        left = [rf"{_number(f.amplitude)} (e^{{{_number(f.rate)} x}} - 1)"] if f.amplitude else []
+        left += [f"{_number(f.slope)} x"] if f.slope else []
+        return f"{_number(f.steep)} x", " + ".join(left) or "0"
+    family: Family = activations.get(f.act)
+    return _tex(family.positive), _tex(family.negative)
+
+
+def _tex(text: str) -> str:
+    text = re.sub(r"exp\(([^()]*)\)", r"e^{\1}", text)
+    for name in ("lambda", "alpha", "beta"):
+        text = text.replace(name, f"\\{name} ")
+    return re.sub(r" +(?=[ )])", "", text.replace("*", " ")).strip()
+
+
+def _number(x: float) -> str:
+    mantissa, _, exponent = repr(x).partition("e")
+    mantissa = mantissa.removesuffix(".0")
+    return rf"{mantissa} \cdot 10^{{{int(exponent)}}}" if exponent else mantissa
+
+
+EXPORTER = Exporter("tex", code)
