@@ -6,11 +6,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from snn_cli.analysis import analyze
     from snn_cli.errors import CannotCompute, InputError, MissingExtra, NoSolution, SnnError
     from snn_cli.explanation import explain
     from snn_cli.exportation import export
     from snn_cli.models import simulate_model, verify_model
     from snn_cli.records import (
+        Analysis,
         Export,
         ModelPrediction,
         ModelReport,
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0.dev0"
 
 _PUBLIC = {
+    "analyze": "analysis",
+    "Analysis": "records",
     "solve": "solver",
     "simulate": "simulation",
     "verify": "verification",
@@ -56,6 +60,7 @@ _PUBLIC = {
 }
 
 __all__ = [
+    "Analysis",
     "CannotCompute",
     "Export",
     "InputError",
@@ -70,6 +75,7 @@ __all__ = [
     "Solution",
     "Training",
     "Verification",
+    "analyze",
     "assert_self_normalizing",
     "explain",
     "export",

@@ -37,6 +37,7 @@ ALLOWED = {
     | {"activations", "ensembles", "architectures", "solver", "simulation", "engine", "nn", "data"},
     "testing": {"models", "records", "reports"},
     "nn": {"exact", "records", "solver", "activations", "ensembles"},
+    "analysis": FOUNDATION | {"activations", "gaussian", "propagation", "simulation"},
     "exporters": {"activations"},
     "exportation": FOUNDATION | {"activations", "exporters", "solver", "simulation"},
     "certify": FOUNDATION | {"gaussian", "propagation", "solver"},
@@ -44,7 +45,7 @@ ALLOWED = {
     "reports": {"records", "activations"},
     "cli": FOUNDATION
     | {"activations", "architectures", "ensembles", "solver", "simulation", "verification", "models", "certify"}
-    | {"explanation", "reports", "training", "data", "engine", "exporters", "exportation"},
+    | {"explanation", "reports", "training", "data", "engine", "exporters", "exportation", "analysis"},
     "__init__": {
         "records",
         "solver",
@@ -55,6 +56,7 @@ ALLOWED = {
         "training",
         "explanation",
         "exportation",
+        "analysis",
     },
     "__main__": {"cli"},
 }

@@ -40,7 +40,7 @@ def test_output_is_real(command, output):
         assert NUMBER.sub("", found).split()[:20] == NUMBER.sub("", output).split()[:20]
         assert found.splitlines()[-1].split(":")[0] == output.splitlines()[-1].split(":")[0]
         return
-    if "simulate" not in command:
+    if "simulate" not in command and "analyze" not in command:
         assert found == output
         return
     # arrays of doubles may differ in the last digits from one processor to another

@@ -22,6 +22,7 @@ COMMANDS = {
     "simulate": "snn_cli.cli.simulate",
     "verify": "snn_cli.cli.verify",
     "train": "snn_cli.cli.train",
+    "analyze": "snn_cli.cli.analyze",
     "export": "snn_cli.cli.export",
 }
 """Name -> module that defines ``command``; loaded when asked for."""

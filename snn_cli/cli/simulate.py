@@ -293,6 +293,7 @@ def _draw_tolerance(requests: list[dict[str, Any]], given: dict[str, Any]) -> No
     records = []
     for remedy in ({}, *REMEDIES):
         for request in requests:
+            mean = request.get("weight_mean", 0) if not remedy else 0  # the tolerance does not depend on it
             with suppress(SnnError):  # a point without solution has been reported
-                records.append(simulate(**{**request, **bare, **remedy}))
+                records.append(simulate(**{**request, **bare, **remedy, "weight_mean": mean}))
     tolerance(records, given["plot_tolerance"], force=given["force"])

@@ -83,7 +83,7 @@ def command(**given: Any) -> int:
 
     \b
     Examples:
-      snn train --depth 16 --width 64 --epochs 2 --act relu+bn,lselu
+      snn train --depth 16 --width 64 --epochs 2 --act relu+bn,lselu --lr 0.003,0.01
       snn train --act selu,sselu+centralize --depth 16 --width 32 --epochs 1 --lr 0.003,0.01 --json
     """
     output = Output()

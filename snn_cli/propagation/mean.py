@@ -48,17 +48,22 @@ def shifted_moments(field: MeanField, mean: Any, deviation: Any) -> tuple[Any, A
 
     Held by test_mean.py against the closed forms of shifted half-line moments.
     """
+    z, weights, x = _nodes(mean, deviation)
+    f, df = field.f(x), field.df(x)
+    tilt = weights * (z * z - 1)
+    first, second = (f * weights).sum(-1), (f * f * weights).sum(-1)
+    return first, second, (df * weights).sum(-1), (df * df * weights).sum(-1), (f * f * tilt).sum(-1)
+
+
+def _nodes(mean: Any, deviation: Any) -> tuple[Array, Array, Array]:
+    """z, weights with the normal density, and ``mean + deviation z``, along a further dimension."""
     mean, deviation = np.broadcast_arrays(np.asarray(mean, dtype=np.float64), np.asarray(deviation, dtype=np.float64))
     kink = np.clip(-mean / deviation, -quadrature.EDGE, quadrature.EDGE)[..., None]
     t, w = _side()
     left, right = quadrature.EDGE + kink, quadrature.EDGE - kink
     z = np.concatenate([kink - left * t, kink + right * t], axis=-1)
     weights = np.concatenate([left * w, right * w], axis=-1) * np.exp(-z * z / 2) / math.sqrt(2 * math.pi)
-    x = mean[..., None] + deviation[..., None] * z
-    f, df = field.f(x), field.df(x)
-    tilt = weights * (z * z - 1)
-    first, second = (f * weights).sum(-1), (f * f * weights).sum(-1)
-    return first, second, (df * weights).sum(-1), (df * df * weights).sum(-1), (f * f * tilt).sum(-1)
+    return z, weights, mean[..., None] + deviation[..., None] * z
 
 
 class MeanMap:
@@ -70,7 +75,9 @@ class MeanMap:
 
     def following(self, mean: Any, variance: Any) -> tuple[Any, Any]:
         """Mean and variance behind a layer, for arrays of both."""
-        first, second, *_ = shifted_moments(self.field, mean, np.sqrt(variance))
+        _, weights, x = _nodes(mean, np.sqrt(variance))
+        f = self.field.f(x)
+        first, second = (f * weights).sum(-1), (f * f * weights).sum(-1)
         return self.coupling * first, self.field.variance_w * second + self.field.variance_b
 
     def path(self, variance: float, depth: int) -> tuple[Array, Array]:

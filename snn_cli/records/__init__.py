@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from snn_cli.records.analysis import Analysis, Blocks, Conditions, Mended
     from snn_cli.records.conversion import Conversion, Left, Removed, Replaced
     from snn_cli.records.export import Export
     from snn_cli.records.model import (
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from snn_cli.records.verification import Estimates, Measured, Verdict, Verification
 
 _MODULES = {
+    "analysis": ("Analysis", "Blocks", "Conditions", "Mended"),
     "solution": ("VERSION", "Note", "Params", "Solution"),
     "propagation": (
         "Budget",
@@ -58,7 +60,10 @@ __all__ = [
     "VERSION",
     "Accuracy",
     "Advice",
+    "Analysis",
+    "Blocks",
     "Budget",
+    "Conditions",
     "Conversion",
     "Covariance",
     "Curve",
@@ -74,6 +79,7 @@ __all__ = [
     "MeanPath",
     "MeanState",
     "Measured",
+    "Mended",
     "ModelEstimates",
     "ModelLayer",
     "ModelPrediction",

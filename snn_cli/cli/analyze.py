@@ -1,0 +1,134 @@
+"""``snn analyze``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from snn_cli import activations
+from snn_cli.cli.main import CANNOT_COMPUTE, OK, fail
+from snn_cli.cli.options import closure_options, complete_any_act, complete_file, output_format, output_options
+from snn_cli.cli.output import Output
+from snn_cli.ensembles import ENSEMBLES
+from snn_cli.errors import InputError, SnnError
+
+if TYPE_CHECKING:
+    from snn_cli.records import Analysis
+
+PASSED_ON = ("epsilon", "depth", "fanin", "lam", "lambda_min", "weights", "sigma_w", "sigma_b")
+
+
+@click.command("analyze", context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--act",
+    metavar="NAME",
+    multiple=True,
+    shell_complete=complete_any_act,
+    help=f"Activations, repeated or comma-separated: {', '.join((*activations.SOLVABLE, *activations.BASELINES))}.  "
+    "[default: all]",
+)
+@click.option("--epsilon", metavar="E", help="For families: backward gain minus one, or auto.  [default: 1/depth]")
+@click.option(
+    "--params",
+    metavar="FILE",
+    shell_complete=complete_file,
+    help="Activations from records, one a line (- is standard input), instead of --act.",
+)
+@click.option("--depth", metavar="L", help="Layers of the network.  [default: 100]")
+@click.option("--fanin", "--width", "fanin", metavar="N", help="Fan-in of each.  [default: infinite]")
+@closure_options
+@click.option("--weights", metavar="NAME", default="gaussian", help=f"{', '.join(ENSEMBLES)}.  [default: gaussian]")
+@click.option("--sigma-w", metavar="S", help="Deviation of the weights times sqrt(fan-in), or he.  [default: 1]")
+@click.option("--sigma-b", metavar="S", help="Deviation of the biases.  [default: 0]")
+@click.option("--plot", metavar="FILE", shell_complete=complete_file, help="Write a figure: .png, .svg or .pdf.")
+@click.option("--force", is_flag=True, help="Let a figure overwrite a file.")
+@output_options
+def command(**given: Any) -> int:
+    """Is this activation self-normalizing, how strongly, and what does it do in a network?
+
+    Moments, the three conditions of the definition one by one, the weights that would keep q = 1,
+    block dynamical isometry, fixed points and their basin, and the gradient over a network.
+    Several activations make one table, the strongest first.
+
+    \b
+    Examples:
+      snn analyze --act gelu
+      snn analyze --act relu,elu,selu,gelu,silu,tanh --fanin 1024 --depth 100
+    """
+    output = Output()
+    form = output_format(given["as_json"], given["as_csv"])
+    requests = _requests(given)
+    if given["plot"] is not None:
+        from snn_cli.reports import plot
+
+        plot.check(given["plot"], given["force"])
+    from snn_cli.analysis import analyze
+
+    report = _report(form)
+    records: list[Analysis] = []
+    failed = False
+    for request in requests:
+        try:
+            record = analyze(**request)
+        except SnnError as error:
+            if len(requests) == 1 or isinstance(error, InputError):
+                raise
+            fail(f"{request.get('act', 'the record')}: {error}", error.hint, error.exit_code)
+            failed = True
+            continue
+        records.append(record)
+        if form != "table":
+            output.write(report(record))
+    if form == "table" and records:
+        output.write(_table(output, records))
+    if given["plot"] is not None and records:
+        _draw(records, given["plot"], given["force"])
+    return CANNOT_COMPUTE if failed else OK
+
+
+def _requests(given: dict[str, Any]) -> list[dict[str, Any]]:
+    common = {name: given[name] for name in PASSED_ON if given[name] is not None}
+    if given["params"] is not None:
+        if given["act"]:
+            raise InputError("--params and --act both give activations", "leave out --act")
+        from snn_cli.cli.params import read
+
+        return [{**common, "params": record} for record in read(given["params"])]
+    names = [part.strip() for text in given["act"] for part in text.split(",")]
+    names = names or [*activations.SOLVABLE, *activations.BASELINES]
+    solved = {**common, **({"zero_mean": True} if given["zero_mean"] else {})}
+    own = ("epsilon", "lam", "lambda_min", "zero_mean")  # baselines have nothing to solve for
+    bare = {name: value for name, value in common.items() if name not in own}
+    requests = []
+    for name in names:
+        activations.find(name)
+        options = bare if name in activations.BASELINES and len(names) > 1 else solved
+        if name in ("selu", "dselu") and len(names) > 1:
+            options = {key: value for key, value in solved.items() if key not in own[1:]}
+        requests.append({"act": name, **options})
+    return requests
+
+
+def _report(form: str) -> Any:
+    if form == "json":
+        from snn_cli.reports.json import line
+
+        return line
+    from snn_cli.reports.analysis import Rows
+
+    return Rows()
+
+
+def _table(output: Output, records: list[Analysis]) -> str:
+    from snn_cli.reports.analysis import report, table
+
+    style: dict[str, Any] = {"width": output.width, "shorten": output.terminal, "color": output.color}
+    return report(records[0], **style) if len(records) == 1 else table(records, **style)
+
+
+def _draw(records: list[Analysis], path: str, force: bool) -> None:
+    from snn_cli.analysis import curves
+    from snn_cli.reports.analysis_plot import analyses
+
+    analyses(records, path, curves, force=force)
