@@ -58,7 +58,7 @@ def analyze(
         weights=weights, sigma_w=sigma_w, sigma_b=sigma_b, profile=False,
     )  # fmt: skip
     values = dict(theory.params)
-    activation = activations.find(theory.act)
+    activation = activations.find(theory.act, values)
     m, mended, blocks, poincare = _moments(activation, values)
     conditions = Conditions(
         forward=abs(m.second_moment - 1) <= ROUNDING,
@@ -155,7 +155,9 @@ def _basin(field: MeanField) -> tuple[float | None, float | None] | None:
 def curves(record: Analysis, at: tuple[Any, Any]) -> tuple[Any, Any, Any, Any]:
     """f and f' at the first array, V and chi at the second, of second moments, with the deviations of the record."""
     x, q = at
-    field = MeanField(activations.find(record.act), dict(record.params), record.sigma_w**2, record.sigma_b**2)
+    field = MeanField(
+        activations.find(record.act, record.params), dict(record.params), record.sigma_w**2, record.sigma_b**2
+    )
     found = field.moments(q)
     return (
         field.f(x),

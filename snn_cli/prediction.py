@@ -167,7 +167,7 @@ def _spatial(options: Mapping[str, Any], theory: Propagation, stages: Sequence[S
     variances = theory.sigma_w**2, theory.sigma_b**2
 
     def fields(centralized: bool) -> list[MeanField]:
-        f = MeanField(activations.find(theory.act), params, *variances, centralized)
+        f = MeanField(activations.find(theory.act, params), params, *variances, centralized)
         same = MeanField(activations.find("linear"), {}, *variances)
         return [f if stage.activated else same for stage in stages]
 

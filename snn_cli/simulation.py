@@ -497,11 +497,11 @@ def given_activation(params: Any) -> Activation:
         raise InputError(
             "--params holds no activation: it needs a field act", '{"act": "lselu", "params": {"lambda": 1, ...}}'
         )
-    family = activations.find(act)
     try:
         given = dict(values) if values is not None else {}
     except (TypeError, ValueError):
         given = {"params": values}
+    family = activations.find(act, given)
     if set(given) != set(family.parameters):
         needed = ", ".join(family.parameters) or "none"
         raise InputError(
@@ -576,7 +576,8 @@ def _weight_variance(activation: Activation, request: Request) -> float:
     kept = ensembles.variance_kept(ensembles.TRUNCATION) if request.unrestored else 1.0
     if isinstance(request.deviation_w, Fraction):
         return nearest_double(request.deviation_w**2) * kept
-    field = MeanField(activations.find(activation.act), dict(activation.params))
+    params = dict(activation.params)
+    field = MeanField(activations.find(activation.act, params), params)
     return kept / float(field.moments(np.array([1.0])).second[0])
 
 
@@ -622,9 +623,10 @@ class _Infinite(NamedTuple):
 
 @lru_cache(maxsize=_CACHED)
 def _infinite(network: Network) -> _Infinite:
+    params = dict(network.activation.params)
     field = MeanField(
-        activations.find(network.activation.act),
-        dict(network.activation.params),
+        activations.find(network.activation.act, params),
+        params,
         network.variance_w,
         network.variance_b,
         network.centralized,

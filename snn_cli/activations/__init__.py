@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from snn_cli.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from snn_cli.activations.family import Baseline, Family
 
 SOLVABLE = {
@@ -55,8 +57,8 @@ def get(name: str) -> Family:
     )
 
 
-def find(name: str) -> Family | Baseline:
-    """The activation of that name, with or without free parameters.
+def find(name: str, params: Collection[str] = ()) -> Family | Baseline:
+    """The activation of that name: a family, a baseline, or with ``params`` a baseline wrapped as ``a f(b x + c) + d``.
 
     Raises InputError, with the nearest name, for one that is not in the registry.
     """
@@ -64,6 +66,10 @@ def find(name: str) -> Family | Baseline:
         return get(name)
     if name in BASELINES:
         baseline: Baseline = import_module(BASELINES[name]).BASELINE
+        if params:
+            from snn_cli.activations.family import wrapped
+
+            return wrapped(baseline)
         return baseline
     from difflib import get_close_matches
 

@@ -27,4 +27,10 @@ def derivative(np: Any, x: Any, p: Mapping[str, float]) -> Any:
     return np.where(x < 0, np.exp(np.minimum(x, 0)), 1 + 0 * np.sign(x))
 
 
-BASELINE = Baseline("elu", "x for x > 0, exp(x) - 1 else", shape, function, derivative)
+def precise(mp: Any, x: Any, p: Values) -> tuple[Any, Any]:
+    return (x, mp.mpf(1)) if x >= 0 else (mp.expm1(x), mp.exp(x))
+
+
+BASELINE = Baseline(
+    "elu", "x for x > 0, exp(x) - 1 else", shape, function, derivative, precise=precise, kinks=lambda mp, p: (0,)
+)

@@ -67,16 +67,22 @@ class Family(NamedTuple):
 
 
 class Baseline(NamedTuple):
-    """An activation without free parameters, to compare with. A new one is one file and one line in the registry.
+    """An activation that nothing is solved for. A new one is one file and one line in the registry.
 
     name, parameters
-        As in records; there are no parameters.
+        As in records; a plain baseline has no parameters.
     formula
         For people.
     shape
         As for a family, where the activation is made of half-line terms; None where only quadrature is left.
     function, derivative
-        On numpy arrays, without overflow; the derivative at 0 is the right-hand one. They change on a scale of 1.
+        On numpy arrays, without overflow; the derivative at 0 is the right-hand one.
+    precise
+        ``precise(mp, x, params) -> (f, f')`` at one point in an mpmath context, right-hand at a kink; x and the
+        parameters are numbers of that context. None where only doubles are known.
+    kinks
+        ``kinks(mp, params)``: where f or a derivative of any order jumps, in rising order; ``mp`` is an mpmath context,
+        or None for doubles. Between them f is analytic.
     """
 
     name: str
@@ -85,6 +91,33 @@ class Baseline(NamedTuple):
     function: Callable[[Any, Any, Mapping[str, float]], Any]
     derivative: Callable[[Any, Any, Mapping[str, float]], Any]
     parameters: tuple[str, ...] = ()
+    precise: Callable[[Any, Any, Values], tuple[Any, Any]] | None = None
+    kinks: Callable[[Any, Values], tuple[Any, ...]] = lambda _mp, _params: ()
+
+
+WRAP = ("a", "b", "c", "d")
+"""Parameters of a wrapped activation, ``a f(b x + c) + d``."""
+
+
+def wrapped(baseline: Baseline) -> Baseline:
+    """``a f(b x + c) + d`` of a baseline f without parameters; ``b != 0``."""
+    f, df, precise = baseline.function, baseline.derivative, baseline.precise
+
+    def exactly(mp: Any, x: Any, p: Values) -> tuple[Any, Any]:
+        assert precise is not None
+        value, slope = precise(mp, p["b"] * x + p["c"], {})
+        return p["a"] * value + p["d"], p["a"] * p["b"] * slope
+
+    return Baseline(
+        name=baseline.name,
+        formula=f"a*f(b*x + c) + d, f(x) = {baseline.formula}",
+        shape=None,
+        function=lambda np, x, p: p["a"] * f(np, p["b"] * x + p["c"], {}) + p["d"],
+        derivative=lambda np, x, p: p["a"] * p["b"] * df(np, p["b"] * x + p["c"], {}),
+        parameters=WRAP,
+        precise=None if precise is None else exactly,
+        kinks=lambda mp, p: tuple(sorted((at - p["c"]) / p["b"] for at in baseline.kinks(mp, {}))),
+    )
 
 
 def exponential_linear(

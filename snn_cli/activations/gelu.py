@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from snn_cli.activations.family import Baseline
+from snn_cli.activations.family import Baseline, Values
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,4 +23,9 @@ def derivative(np: Any, x: Any, p: Mapping[str, float]) -> Any:
     return ndtr(x) + x * np.exp(-x * x / 2) / math.sqrt(2 * math.pi)
 
 
-BASELINE = Baseline("gelu", "x*Phi(x)", None, function, derivative)
+def precise(mp: Any, x: Any, p: Values) -> tuple[Any, Any]:
+    below = mp.erfc(-x / mp.sqrt(2)) / 2
+    return x * below, below + x * mp.npdf(x)
+
+
+BASELINE = Baseline("gelu", "x*Phi(x)", None, function, derivative, precise=precise)

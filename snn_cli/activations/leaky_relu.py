@@ -27,4 +27,10 @@ def derivative(np: Any, x: Any, p: Mapping[str, float]) -> Any:
     return np.where(x < 0, 0.01, 1 + 0 * np.sign(x))
 
 
-BASELINE = Baseline("leaky_relu", "x for x > 0, 0.01*x else", shape, function, derivative)
+def precise(mp: Any, x: Any, p: Values) -> tuple[Any, Any]:
+    return (x, mp.mpf(1)) if x >= 0 else (x / 100, mp.mpf(1) / 100)
+
+
+BASELINE = Baseline(
+    "leaky_relu", "x for x > 0, 0.01*x else", shape, function, derivative, precise=precise, kinks=lambda mp, p: (0,)
+)

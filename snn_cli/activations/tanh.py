@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from snn_cli.activations.family import Baseline
+from snn_cli.activations.family import Baseline, Values
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,4 +19,9 @@ def derivative(np: Any, x: Any, p: Mapping[str, float]) -> Any:
     return 4 * decay / (1 + decay) ** 2
 
 
-BASELINE = Baseline("tanh", "tanh(x)", None, function, derivative)
+def precise(mp: Any, x: Any, p: Values) -> tuple[Any, Any]:
+    value = mp.tanh(x)
+    return value, mp.sech(x) ** 2
+
+
+BASELINE = Baseline("tanh", "tanh(x)", None, function, derivative, precise=precise)

@@ -33,7 +33,7 @@ class _Plain:
 
 def kernel(act: str, params: Mapping[str, float]) -> Kernel:
     """The kernel of an activation from the registry."""
-    activation = activations.find(act)
+    activation = activations.find(act, params)
     if activation.shape is None:
         return _SMOOTH[act]
     shape: Any = activation.shape(_Plain(), dict(params))  # type: ignore[arg-type]

@@ -74,7 +74,7 @@ class _Doubles:
 
 def formula(act: str, params: Mapping[str, float], name: str, says: tuple[str, ...]) -> Formula:
     """Raises InputError for an activation that has another form, and for parameters that leave the range of doubles."""
-    found = activations.find(act)
+    found = activations.find(act, params)
     if found.shape is None:
         raise InputError(
             f"{act} is no line and exponential, and is a function of every framework already", "--act lselu"
