@@ -127,6 +127,13 @@ def fan_in(layer: nn.Module) -> float:
     return geometry(layer).fan_in
 
 
+def require_real(layer: nn.Module) -> None:
+    """Raises InputError where the weight is not of a real floating-point type."""
+    dtype = layer.weight.dtype
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise InputError(f"the weight of {layer} must be of a real floating type, not {dtype}", "dtype=torch.float32")
+
+
 def weight_layers(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """Every weight layer of a model, with its name, once; none inside ``OPAQUE`` modules."""
     inside: list[str] = []
