@@ -305,7 +305,7 @@ def lselu(x: Tensor, lam: float | Tensor, alpha: float, beta: float) -> Tensor:
 def sselu(x: Tensor, lam: float | Tensor, alpha: float, beta: float) -> Tensor:
     """``lam x`` for ``x >= 0``, ``lam (alpha e^(beta x) - alpha)`` below, with ``beta > 0``: scaled SELU.
 
-    Otherwise as ``lselu``.
+    Shapes, source and errors as for ``lselu``; InputError also for a beta that is not above 0.
     """
     alpha, beta = _finite(alpha, "alpha"), _finite(beta, "beta", above=0)
     return _with_lambda(x, lam, alpha, beta, 0.0)
@@ -314,7 +314,7 @@ def sselu(x: Tensor, lam: float | Tensor, alpha: float, beta: float) -> Tensor:
 def dselu(x: Tensor, lam: float | Tensor, alpha: float) -> Tensor:
     """``lam x`` for ``x >= 0``, ``lam (alpha e^x - alpha)`` below: the form of SELU and of depth-aware SELU.
 
-    Otherwise as ``lselu``.
+    Shapes and errors as for ``lselu``. Source: Klambauer et al., "Self-Normalizing Neural Networks" (2017).
     """
     return _with_lambda(x, lam, _finite(alpha, "alpha"), 1.0, 0.0)
 
@@ -490,7 +490,8 @@ class LSELU(_WithFreedom):
 class SSELU(_WithFreedom):
     """Scaled SELU: ``lambda x`` for ``x >= 0``, ``lambda (alpha e^(beta x) - alpha)`` below.
 
-    Options and errors as for ``LSELU``; epsilon must be above 0.
+    Options as for ``LSELU``; any shape, to the same shape and type. Source: as for ``LSELU``. Raises InputError as
+    ``LSELU`` does, NoSolution also for an epsilon of 0: the family holds no linear function.
     """
 
     act = "sselu"
@@ -499,7 +500,9 @@ class SSELU(_WithFreedom):
 class DSELU(_SelfNormalizing):
     """Depth-aware SELU: ``lambda x`` for ``x >= 0``, ``lambda (alpha e^x - alpha)`` below, solved for epsilon.
 
-    Options as for ``LSELU``, without ``lam``, ``lambda_min`` and ``zero_mean``: there is no freedom left.
+    Options as for ``LSELU``, without ``lam``, ``lambda_min`` and ``zero_mean``: there is no freedom left. Any shape, to
+    the same shape and type. Source: as for ``LSELU``. Raises InputError as ``LSELU`` does, NoSolution for an epsilon
+    that is not below 0.15976.
     """
 
     act = "dselu"
@@ -525,7 +528,8 @@ class SELU(_SelfNormalizing):
     """SELU, with the parameters that zero mean and unit second moment fix (Klambauer et al., 2017).
 
     ``torch.nn.SELU`` computes the same; this one has a ``solution`` and, if asked, a trained lambda, as ``LSELU`` has.
-    ``solution``, if given, must be SELU's own record. Errors as for ``LSELU``.
+    ``solution``, if given, must be SELU's own record. Any shape, to the same shape and type. Raises InputError for
+    another record, and for options outside their domains.
     """
 
     act = "selu"

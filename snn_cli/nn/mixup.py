@@ -99,7 +99,7 @@ class Mixup(nn.Module):
             if low < 0 or high >= self.num_classes:
                 raise InputError(
                     f"class numbers must be from 0 to {self.num_classes - 1}; they are from {low} to {high}",
-                    f"num_classes={max(high + 1, self.num_classes)}",
+                    "targets without the negative ones" if low < 0 else f"num_classes={high + 1}",
                 )
         return functional.one_hot(classes, self.num_classes).movedim(-1, 1).to(x.dtype)
 
@@ -115,7 +115,7 @@ class Mixup(nn.Module):
 class ScaledMixup(Mixup):
     """Mixup whose inputs are divided by ``sqrt(t^2 + (1-t)^2)``: independent ones keep their second moment.
 
-    Otherwise as ``Mixup``; targets are mixed with t and ``1 - t``, unscaled.
+    Arguments, shapes, source and errors as for ``Mixup``; targets are mixed with t and ``1 - t``, unscaled.
     """
 
     scaled = True
