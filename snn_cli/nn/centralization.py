@@ -113,8 +113,8 @@ def centralize(model: Module, *, keep: str = "weights", act: Any = None) -> Modu
     and what is inside torch's attention, transformer and recurrent modules stay as they are. With ``preactivations``
     every layer is taken to stand after ``act``: for the first, which sees the data, remove it where that is not so.
 
-    Arguments, source and errors as for ``WeightCentralization``; InputError also where no layer is left. Parameters stay
-    the same objects, so an optimizer made before goes on.
+    Arguments, source and errors as for ``WeightCentralization``; InputError also where no layer is left.
+    Parameters stay the same objects: an optimizer made before goes on.
     """
     gain = _gain(keep, act)
     layers = _centralizable(model)
