@@ -1,6 +1,7 @@
 """Time and memory of the layers in ``snn_cli.nn``, beside torch's own: ratios within a run, as Markdown tables.
 
-Usage: python -m benchmarks.layers [--quick] [--device cpu|cuda] [--only activations,memory,blocks] [--json]
+Usage: python -m benchmarks.layers [--quick] [--device cpu|cuda] [--only activations,memory,blocks]
+       [--elements N] [--json]
 
 Run it with the Python in whose environment the project is installed, with its extra ``torch``; about three minutes.
 Without ``--device`` everything is measured on the CPU, on one thread, and then on CUDA where there is a device. Forward
@@ -252,6 +253,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.layers", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="few turns, one size, wide ranges")
     parser.add_argument("--device", help="cpu, cuda or cuda:1 (cpu, then cuda where there is one)")
+    parser.add_argument("--elements", type=int, help="activations of that many elements only")
     parser.add_argument("--only", help=f"some of the tables: {','.join(PARTS)}")
     parser.add_argument("--json", action="store_true", dest="as_json", help="print JSON, with every measurement")
     given = parser.parse_args(arguments)
@@ -270,13 +272,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except SnnError as error:
         parser.error(str(error))
     torch.set_num_threads(1)
-    turns = 5 if given.quick else 51
+    turns = 5 if given.quick else 31
     where_run = machine()
     tables, targets = [], []
     for device in devices:
         sizes = SIZES if device.type == "cpu" else CUDA_SIZES
+        sizes = [given.elements] if given.elements else sizes[1:2] if given.quick else sizes
         parts = {
-            "activations": partial(compare_activations, turns, device, sizes[1:2] if given.quick else sizes),
+            "activations": partial(compare_activations, turns, device, sizes),
             "memory": partial(compare_memory, device),
             "blocks": partial(compare_blocks, turns, device),
         }
@@ -285,7 +288,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             tables.append(table)
             targets += found
     if targets:
-        text = "Computed from the tables: medians, with the middle half of the turns. A target is met when the median does."
+        text = "Computed from the tables: medians, with the middle half of the turns. It is met when the median is."
         tables.append(replace(verdicts(targets), text=text))
     facts = [accelerator(device) for device in devices]
     if given.as_json:
