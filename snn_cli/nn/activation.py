@@ -263,13 +263,13 @@ def _derivative(x: Tensor, steep: float, amplitude: float, rate: float, slope: f
 
 
 def _may_hold_zeros(x: Tensor) -> bool:
-    """Whether some x may be exactly 0. Looked up on the CPU, in a fifth of an ELU's time; elsewhere True."""
+    """Whether some x may be exactly 0. Looked up on the CPU, in a fifth to a third of an ELU's time; else True."""
     if x.device.type != "cpu" or type(x) not in _PLAIN:
         return True
     x = x.detach()
     if x.numel() <= _PIECE or not x.is_contiguous():
         return x.numel() > 0 and _holds_zeros(x)
-    return any(_holds_zeros(piece) for piece in x.view(-1).split(_PIECE))
+    return any(_holds_zeros(piece) for piece in torch.split(x.view(-1), _PIECE))
 
 
 _PIECE = 1 << 17
