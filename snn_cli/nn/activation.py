@@ -121,11 +121,12 @@ def _scripted(x: Tensor, lam: Tensor | None, steep: float, amplitude: float, rat
     return z
 
 
-def _compiled(x: Tensor, lam: Tensor | None, *shape: float) -> Tensor:
+def _compiled(x: Tensor, lam: Tensor | None, steep: float, amplitude: float, rate: float, slope: float) -> Tensor:
     """For compilers, which fuse it and keep the input alone; what is exported has the plain operations."""
     if torch._C._are_functorch_transforms_active() or _exporting():
-        return _composed(x, lam, *shape)
-    y: Tensor = _Compiled.apply(x, *shape)  # type: ignore[no-untyped-call]
+        return _composed(x, lam, steep, amplitude, rate, slope)
+    exact, sloped = bool(amplitude > _LARGE * steep), bool(slope != 0.0)
+    y: Tensor = _Compiled.apply(x, exact, sloped, steep, amplitude, rate, slope)  # type: ignore[no-untyped-call]
     return y if lam is None else (y * lam).to(x.dtype)
 
 
@@ -137,19 +138,21 @@ class _Compiled(Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, steep: float, amplitude: float, rate: float, slope: float) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, exact: bool, sloped: bool, steep: float, amplitude: float, rate: float, slope: float
+    ) -> Tensor:
         ctx.save_for_backward(x)
         ctx.shape = (steep, amplitude, rate, slope)
         y = rate * x.clamp(max=0)
-        left = amplitude * (_expm1(y) if amplitude > _LARGE * steep else torch.expm1(y))
-        if slope != 0.0:
+        left = amplitude * (_expm1(y) if exact else torch.expm1(y))
+        if sloped:
             left = left + slope * x
         return torch.where(x < 0, left, steep * x)
 
     @staticmethod
     def backward(ctx: Any, u: Tensor) -> tuple[Tensor | None, ...]:
         (x,) = ctx.saved_tensors
-        return u * _derivative(x, *ctx.shape), None, None, None, None
+        return u * _derivative(x, *ctx.shape), None, None, None, None, None, None
 
 
 _LARGE = 8.0
