@@ -26,6 +26,7 @@ def functions(record):
     p = {name: mpmath.mpf(value) for name, value in record.params.items()}
     lam, alpha, beta = p.get("lambda"), p.get("alpha"), p.get("beta")
     sigmoid = lambda x: 1 / (1 + mpmath.exp(-x))  # noqa: E731
+    softplus = lambda x: mpmath.log1p(mpmath.exp(x))  # noqa: E731
     return {
         "selu": (lambda x: lam * (x if x > 0 else alpha * mpmath.expm1(x)),
                  lambda x: lam * (1 if x > 0 else alpha * mpmath.exp(x))),
@@ -43,6 +44,11 @@ def functions(record):
         "silu": (lambda x: x * sigmoid(x), lambda x: sigmoid(x) * (1 + x * sigmoid(-x))),
         "elu": (lambda x: x if x > 0 else mpmath.expm1(x), lambda x: 1 if x > 0 else mpmath.exp(x)),
         "linear": (lambda x: x, lambda _: mpmath.mpf(1)),
+        "mish": (lambda x: x * mpmath.tanh(softplus(x)),
+                 lambda x: mpmath.tanh(softplus(x)) + x * mpmath.sech(softplus(x)) ** 2 * sigmoid(x)),
+        "softplus": (softplus, sigmoid),
+        "hardswish": (lambda x: x * min(max(x + 3, 0), 6) / 6,
+                      lambda x: mpmath.mpf(x > 3) if abs(x) > 3 else (2 * x + 3) / 6),
     }[record.act]  # fmt: skip
 
 

@@ -65,6 +65,9 @@ def reference(act, p, x):
         "gelu": functional.gelu,
         "silu": functional.silu,
         "elu": functional.elu,
+        "mish": functional.mish,
+        "softplus": lambda x: torch.logaddexp(x, torch.zeros_like(x)),
+        "hardswish": functional.hardswish,
         "linear": lambda x: x,
     }
     return plain[act](x)

@@ -74,7 +74,7 @@ def test_variants():
             parse(text)
 
 
-@pytest.mark.parametrize("act", ["relu", "leaky_relu", "tanh", "gelu", "silu", "elu", "erf", "selu", "lselu", "sselu"])
+@pytest.mark.parametrize("act", ["relu", "leaky_relu", "tanh", "gelu", "silu", "elu", "erf", "mish", "softplus", "hardswish", "selu", "lselu", "sselu"])
 def test_every_network_begins_with_a_second_moment_of_one(act):
     """At width 1500 the pre-activations of each layer have q = 1 within what that width leaves to chance."""
     net = network(act, width=1500, depth=4)
