@@ -39,4 +39,4 @@ def precise(mp: Any, x: Any, p: Values) -> tuple[Any, Any]:
     return x * t, t + 4 * x * u * (u + 1) / (n + 2) ** 2
 
 
-BASELINE = Baseline("mish", "x*tanh(log(1 + exp(x)))", None, function, derivative, precise=precise)
+BASELINE = Baseline("mish", "x*tanh(log(1 + exp(x)))", None, function, derivative, precise=precise, unit_scale=True)

@@ -26,4 +26,4 @@ def precise(mp: Any, x: Any, p: Values) -> tuple[Any, Any]:
     return max(x, 0) + mp.log1p(decay), share if x >= 0 else decay * share
 
 
-BASELINE = Baseline("softplus", "log(1 + exp(x))", None, function, derivative, precise=precise)
+BASELINE = Baseline("softplus", "log(1 + exp(x))", None, function, derivative, precise=precise, unit_scale=True)
