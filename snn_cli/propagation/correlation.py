@@ -5,6 +5,10 @@ pair, x and y have the correlation ``c = cos(theta)``. The kinks of f at ``x = 0
 which the integrand is analytic; near ``c = 1`` only a sector narrows, and nothing else changes. What is integrated is
 ``E[(f(x) - f(y))^2]/2 = V - C`` and ``E[(f(x) + f(y))^2]/2 = V + C``, so that the angle, ``tan(theta'/2)^2 =
 (V - C)/(V + C)``, stays exact where a correlation would round to 1.
+
+Activations with kinks elsewhere, or that change on another scale, have no such rays. For them the plane is that of
+``u = (x + y)/2`` and ``v = (x - y)/2`` (in units of their deviations): on every line of one of them the panels end where x
+or y comes to the end of a panel of f, however near these are to each other, and across the lines where two kinks meet.
 """
 
 from __future__ import annotations
@@ -17,10 +21,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from snn_cli.propagation import quadrature
-from snn_cli.propagation.meanfield import LARGEST, SAME, SMALLEST, MeanField
+from snn_cli.propagation.meanfield import GAUSS, SAME, SMALLEST, MeanField
+from snn_cli.propagation.resolution import normal_ends, tail_matrix
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from snn_cli.propagation.resolution import Resolution
 
     Array = NDArray[np.float64]
 
@@ -28,6 +35,14 @@ _RADIUS = 10.5  # r e^(-r^2/2) is 1e-23 there
 _RADIAL_PANEL = 2.7
 _NODES = 16
 _CHEBYSHEV = (48, 96, 192)
+_OUTER_PANEL = 2.25
+_OUTER_MOST = 64  # panels that are halved at once
+_ROUNDING = 1e-13
+_CLOSE = 1e-3  # of a panel
+_OUTER_TAIL = 1e-9  # the error of a Gauss rule is its square
+_NO_WEIGHT = 1e-16
+_THINNEST = 1e-12
+_AT_ONCE = 400_000
 _TAIL = 3e-14
 _ROOT_STEPS = 100
 _NARROWEST = 1e-7  # share of a sector: what f does nearer to a ray has no weight
@@ -61,25 +76,121 @@ class Correlation:
         ``q > 0``; theta in ``[0, pi]``. Held by test_correlation.py against the arc-cosine and the arcsine kernel and
         against quadrature at 30 digits.
         """
-        root = math.sqrt(min(max(q, SMALLEST), LARGEST))
+        root = math.sqrt(min(max(q, SMALLEST), self.field.largest))
+        if self.field.resolution is not None:
+            return self._over_the_plane(self.field.resolution, root, theta)
         radius, radial = _radial(root * self.field.steepness)
         angle, angular = _angles(theta, root * self.field.steepness)
         x = root * radius * np.cos(angle)[:, None]
         y = root * radius * np.cos(angle - theta)[:, None]
-        fx, fy = self.field.f(x), self.field.f(y)
+        fx, fy = self.field.change(x), self.field.change(y)
         minus = angular @ ((fx - fy) ** 2 @ radial)
-        plus = angular @ ((fx + fy) ** 2 @ radial)
+        plus = angular @ ((fx + fy + self._offset) ** 2 @ radial)
         product = angular @ ((self.field.df(x) * self.field.df(y)) @ radial)
         if self.field.centralized:
             mean = angular @ (fx @ radial + fy @ radial) / 2
             plus = plus - 4 * mean * mean
         return float(minus) / 2, float(plus) / 2, float(product)
 
+    @property
+    def _offset(self) -> float:
+        """What is left out of ``f(x) + f(y)`` by taking f less f(0): nothing where the mean goes anyway."""
+        return 0.0 if self.field.centralized else 2 * self.field.at_zero
+
+    def _over_the_plane(self, resolution: Resolution, root: float, theta: float) -> tuple[float, float, float]:
+        """The same for an activation with kinks anywhere.
+
+        ``x, y = root (large w +- small t)``, or for obtuse angles ``root (small t +- large w)``, with independent normal
+        w and t: exchange of x and y is a change of the sign of t, or of w.
+        """
+        large, small = math.cos(theta / 2), math.sin(theta / 2)
+        obtuse = small > large
+        if obtuse:
+            large, small = small, large
+        kinks = np.array(resolution.kinks)
+        meetings = (kinks[:, None] + kinks if obtuse else np.abs(kinks[:, None] - kinks)).ravel() / (2 * root)
+        edge = resolution.edge
+        cuts = meetings[np.abs(meetings) < edge * small] / small if small else meetings[:0]
+        first = -edge if obtuse else 0.0
+        ends = np.unique(np.concatenate([np.arange(first, edge, _OUTER_PANEL), [0.0, edge], cuts]))
+        a, b = ends[:-1], ends[1:]
+        nodes, weights = quadrature.legendre(quadrature.NODES)
+        total, size = np.zeros(4), np.zeros(4)
+        while len(a):
+            half = (b - a) / 2
+            t = (a + b)[:, None] / 2 + half[:, None] * nodes
+            density = np.exp(-t * t / 2) / math.sqrt(2 * math.pi)
+            lines = self._lines(resolution, root, t.ravel(), large, small, obtuse).reshape(4, *t.shape) * density
+            panels = lines @ weights * half
+            size = np.maximum(size, np.abs(panels).sum(1))
+            tails = np.abs(lines @ tail_matrix()).max(2)
+            largest = np.abs(lines).max(2)
+            both = largest[0] + largest[1]  # of what cancels in V - C and in the mean, up to rounding
+            rounding = _ROUNDING * np.array([
+                np.sqrt(largest[0] * both), np.sqrt(largest[1] * both), largest[2] + size[2], np.sqrt(both) + both
+            ])  # fmt: skip
+            fine = tails <= _OUTER_TAIL * largest + rounding
+            fine |= largest * (b - a) <= _NO_WEIGHT * size[:, None]
+            done = fine.all(0) | (b - a <= _THINNEST)
+            if done.sum() < len(a) - _OUTER_MOST:  # too many to halve: noise, or what oscillates
+                done[:] = True
+            total += panels[:, done].sum(1)
+            a, b = a[~done], b[~done]
+            middle = (a + b) / 2
+            a, b = np.concatenate([a, middle]), np.concatenate([middle, b])
+        minus, plus, product, mean = (total * 2).tolist()  # both signs of t, or of w
+        if self.field.centralized:
+            plus = plus - mean * mean
+        return minus / 2, plus / 2, product
+
+    def _lines(
+        self, resolution: Resolution, root: float, t: Array, large: float, small: float, obtuse: bool
+    ) -> Array:
+        """``E[(f(x) - f(y))^2], E[(f(x) + f(y))^2], E[f'(x) f'(y)], E[f(x) + f(y)]`` along lines of equal t."""
+        edge = resolution.edge
+        inside = resolution.ends[np.abs(resolution.ends) < 1.5 * edge * root] / root
+        shift = small * t[:, None]
+        cuts = [(inside - shift) / large, (shift - inside if obtuse else inside + shift) / large]
+        fixed = normal_ends(edge)
+        first = 0.0 if obtuse else -edge
+        fixed = fixed[fixed >= first]
+        found = np.empty((4, len(t)))
+        nodes, weights = quadrature.legendre(quadrature.NODES)
+        rows = max(1, _AT_ONCE // ((len(fixed) + 2 * len(inside)) * len(nodes)))
+        for start in range(0, len(t), rows):
+            part = slice(start, start + rows)
+            ends = np.concatenate([np.broadcast_to(fixed, (len(t[part]), len(fixed))), *(c[part] for c in cuts)], axis=1)
+            ends = np.sort(np.clip(ends, first, edge), axis=1)
+            half = np.diff(ends)[..., None] / 2
+            w = ((ends[:, 1:] + ends[:, :-1])[..., None] / 2 + half * nodes).reshape(len(ends), -1)
+            density = (half * weights).reshape(w.shape) * np.exp(-w * w / 2) / math.sqrt(2 * math.pi)
+            x = root * (large * w + shift[part])
+            y = root * ((shift[part] - large * w) if obtuse else (large * w - shift[part]))
+            fx, fy = self.field.change(x), self.field.change(y)
+            apart = self._apart(resolution, x, y, 2 * root * shift[part], fx - fy) if not obtuse else fx - fy
+            values = (
+                apart**2, (fx + fy + self._offset) ** 2, self.field.df(x) * self.field.df(y), fx + fy
+            )  # fmt: skip
+            for row, value in zip(found, values, strict=True):
+                row[part] = np.einsum("ij,ij->i", value, density)
+        return found
+
+    def _apart(self, resolution: Resolution, x: Array, y: Array, between: Array, direct: Array) -> Array:
+        """``f(x) - f(y)``; where x and y are close, on one side of all kinks, the integral of f' from y to x."""
+        widths = np.diff(resolution.ends)
+        if not np.abs(between).max() < _CLOSE * min(1.0, float(widths.min())):
+            return direct
+        kinks = np.array(resolution.kinks)
+        near = np.searchsorted(kinks, x) == np.searchsorted(kinks, y)
+        slope = sum(w * self.field.df(y + t * between) for t, w in GAUSS)
+        return np.where(near, between * slope, direct)
+
     @cached_property
     def odd(self) -> bool:
         """Whether ``f(-x) = -f(x)``: then ``V + C`` vanishes at opposite inputs as ``V - C`` does at equal ones."""
         x = np.geomspace(1e-6, 1e6, 97)
-        return bool(np.array_equal(self.field.f(-x), -self.field.f(x)))
+        f = self.field.f(x)
+        return bool((np.abs(self.field.f(-x) + f) <= 4 * np.finfo(float).eps * np.abs(f)).all())
 
     def following(self, q: float, theta: float) -> float:
         """The angle behind a layer whose pre-activations have the second moment q and the angle theta."""

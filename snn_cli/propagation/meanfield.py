@@ -40,7 +40,10 @@ FAR_SCAN = (1e-32, 1e32, 49)
 
 _AT_ONCE = 400_000  # nodes
 _NEARLY = 1e-6
-_GAUSS = ((0.5 - math.sqrt(0.15), 5 / 18), (0.5, 4 / 9), (0.5 + math.sqrt(0.15), 5 / 18))
+
+GAUSS: tuple[tuple[float, float], ...] = ((0.5 - math.sqrt(0.15), 5 / 18), (0.5, 4 / 9), (0.5 + math.sqrt(0.15), 5 / 18))
+"""Nodes and weights on ``[0, 1]``: an integral of f' over so short a way that f is known better by it than by itself."""
+
 _OF_SLOPES = ("gain", "gain_slope", "gain_curvature", "gain_fourth", "mixed", "along")
 
 SAME = 8 * np.finfo(float).eps
@@ -281,23 +284,28 @@ class MeanField:
             return quadrature.shifted_rules(mean, deviation)
         return self.resolution.rule(mean, deviation)
 
+    def change(self, x: Array, f: Array | None = None) -> Array:
+        """``f(x) - f(0)``; near 0, where that cancels, the integral of f' by three nodes of Gauss."""
+        f = self.f(x) if f is None else f
+        if not self.at_zero:
+            return f
+        change: Array = f - self.at_zero
+        near = np.abs(x) < 1e-3 * min(1.0, 1.0 if self.resolution is None else self.resolution.finest)
+        if near.any():
+            at = x[near]
+            change[near] = at * sum(w * self.df(t * at) for t, w in GAUSS)
+        return change
+
     def _centred(
         self, x: Array, f: Array, weights: Array, over: Callable[[Array, Array], Array]
     ) -> tuple[Array, Array]:
-        """``E[f]``, and f, less its mean where it is centralized.
-
-        Near 0, where f is nearly f(0), what is left of it is integrated from f' by three nodes of Gauss.
-        """
+        """``E[f]``, and f, less its mean where it is centralized."""
         if not self.centralized:
             return over(f, weights), f
         if not self.at_zero:
             mean = over(f, weights)
             return mean, f - mean[:, None]
-        change = f - self.at_zero
-        near = np.abs(x) < 1e-3 * min(1.0, 1.0 if self.resolution is None else self.resolution.finest)
-        if near.any():
-            at = x[near]
-            change[near] = at * sum(w * self.df(t * at) for t, w in _GAUSS)
+        change = self.change(x, f)
         mean = over(change, weights)
         return self.at_zero + mean, change - mean[:, None]
 

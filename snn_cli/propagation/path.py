@@ -1,4 +1,10 @@
-"""The second moment, layer by layer, and its fixed points, at infinite width."""
+"""The second moment, layer by layer, and its fixed points, at infinite width.
+
+V need not rise with q: tanh of an offset, or ``x exp(-x^2)``. But ``sqrt(q) V(q)`` does, the density of
+``x = sqrt(q) z`` times ``sqrt(q)`` rising everywhere (and ``q V(q)`` where f is centralized: the same for a pair). So V
+has in logarithms a slope above -1, no two second moments change places, and iterates tend to a fixed point, to 0 or to
+infinity, never to a cycle: what a continuous map without points of period 2 does (Coppel, 1955).
+"""
 
 from __future__ import annotations
 
@@ -18,6 +24,8 @@ if TYPE_CHECKING:
 
 _NEWTON_STEPS = 60
 _CONVERGED = 1e-9  # corrections from which Newton's method is sure to be in its last steps
+_FOLLOWED, _GUESSED = 256, 20000
+_NEAR = 1e-3  # of a fixed point that attracts
 _CHUNKS = (192, 4096)  # layers corrected at once, at first and at most
 
 
@@ -119,12 +127,25 @@ class SecondMoment:
         if len(brackets):
             roots += self._refine(t[brackets], t[brackets + 1])
         found = []
-        if not self.field.variance_b and not self.field.f(np.zeros(1))[0]:
+        if self._keeps_zero:
             found.append(FixedPoint(0.0, self._at(SMALLEST)[1]))
         for root in sorted(roots):
             q = math.exp(root)
             found.append(FixedPoint(q, self._at(q)[1]))
         return tuple(found)
+
+    @property
+    def _keeps_zero(self) -> bool:
+        """Whether ``V(0) = 0``, or so small that it cannot be told from it."""
+        field = self.field
+        if field.variance_b:
+            return False
+        return field.centralized or field.variance_w * field.at_zero**2 < FAR_SCAN[0]
+
+    @cached_property
+    def monotone(self) -> bool:
+        """Whether V rises with q, as it does for every f that moves away from 0 on either side."""
+        return all(not slope < -SAME for slope in self._scan[2])
 
     def _refine(self, lo: Array, hi: Array) -> list[float]:
         """Roots of ``log V - log q``, one a bracket, by Newton's method kept inside it."""
@@ -147,7 +168,7 @@ class SecondMoment:
     def reached(self, q0: float) -> FixedPoint | None:
         """The fixed point that iterates from ``q0`` tend to; None where they run off to infinity.
 
-        V is increasing for every activation here, so iterates are monotone and end at the next fixed point.
+        Where V rises they are monotone, and end at the next one.
         """
         value, slope = self._at(q0)
         here = FixedPoint(q0, slope)
@@ -155,10 +176,28 @@ class SecondMoment:
             return here
         if abs(value / q0 - 1) <= SAME:
             return here
+        if not self.monotone:
+            return self._followed(q0)
         if value > q0:
             return next((point for point in self.fixed_points if point.q > q0), None)
         below = [point for point in self.fixed_points if point.q < q0]
         return below[-1] if below else None
+
+    def _followed(self, q0: float) -> FixedPoint | None:
+        """`reached` where V falls somewhere: layer by layer, and on the interpolated map where that takes long."""
+        zero = next((point for point in self.fixed_points if not point.q), None)
+        points = [point for point in self.fixed_points if point.q]
+        q = q0
+        for _ in range(_FOLLOWED):
+            q = self._at(q)[0]
+            near = [point for point in points if point.stable and abs(q / point.q - 1) <= _NEAR]
+            if near or not FAR_SCAN[0] < q < FAR_SCAN[1]:
+                return near[0] if near else zero if q <= FAR_SCAN[0] else None
+        t = self._guess(math.log(q), _GUESSED)[-1]
+        if not math.log(FAR_SCAN[0]) < t < math.log(FAR_SCAN[1]):
+            return zero if t < 0 else None
+        ends = [(abs(math.log(point.q) - t), point) for point in points] + ([(-t, zero)] if zero and t < 0 else [])
+        return min(ends, key=lambda pair: pair[0])[1] if ends else None
 
     def path(self, q0: float, depth: int) -> Path:
         """The first ``depth`` iterates from ``q0``."""
@@ -215,7 +254,7 @@ class SecondMoment:
                 error = a * error + b
                 corrections[i] = error
             before, size = size, float(np.abs(corrections).max())
-            if size < _CONVERGED and size > before / 2:  # what is left is rounding
+            if size < _CONVERGED and (not size or size > before / 2):  # what is left is rounding
                 break
             t = t + corrections
         with np.errstate(over="ignore", under="ignore"):

@@ -54,7 +54,7 @@ _EXCESS = 1e-10
 
 
 @cache
-def _tail_matrix() -> Array:
+def tail_matrix() -> Array:
     """The last Legendre coefficients of a function from its values at the nodes."""
     nodes, weights = legendre(NODES)
     degrees = np.arange(NODES)
@@ -98,7 +98,7 @@ class Resolution(NamedTuple):
         span = self.edge * deviation
         ends = self.ends[(self.ends > (mean - span).min()) & (self.ends < (mean + span).max())]
         cuts = np.clip((ends - mean[..., None]) / deviation[..., None], -self.edge, self.edge)
-        fixed = np.broadcast_to(_normal_ends(self.edge), (*cuts.shape[:-1], len(_normal_ends(self.edge))))
+        fixed = np.broadcast_to(normal_ends(self.edge), (*cuts.shape[:-1], len(normal_ends(self.edge))))
         cuts = np.sort(np.concatenate([fixed, cuts], axis=-1), axis=-1)
         nodes, weights = legendre(NODES)
         half = np.diff(cuts)[..., None] / 2
@@ -108,7 +108,8 @@ class Resolution(NamedTuple):
 
 
 @cache
-def _normal_ends(edge: float) -> Array:
+def normal_ends(edge: float) -> Array:
+    """Ends of the panels on which the density is resolved."""
     count = math.ceil(edge / NORMAL_PANEL)
     return np.clip(np.arange(-count, count + 1) * NORMAL_PANEL, -edge, edge)
 
@@ -207,7 +208,7 @@ class _Look:
         shows = rounding * np.abs(df).max(1), rounding * np.ptp(df, axis=1) / (b - a)
         for values, scale, noise in zip((f, df), (f_scale, df_scale), shows, strict=True):
             size = np.abs(values).max(1)
-            tail = np.abs(values @ _tail_matrix()).max(1)
+            tail = np.abs(values @ tail_matrix()).max(1)
             good &= (size <= _LARGEST) & (tail <= np.maximum(_RESOLVED * size, _ROUNDING * scale) + noise)
         return good
 
