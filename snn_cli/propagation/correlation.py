@@ -7,8 +7,8 @@ which the integrand is analytic; near ``c = 1`` only a sector narrows, and nothi
 (V - C)/(V + C)``, stays exact where a correlation would round to 1.
 
 Activations with kinks elsewhere, or that change on another scale, have no such rays. For them the plane is that of
-``u = (x + y)/2`` and ``v = (x - y)/2`` (in units of their deviations): on every line of one of them the panels end where x
-or y comes to the end of a panel of f, however near these are to each other, and across the lines where two kinks meet.
+``x + y`` and ``x - y``: on every line of one of them the panels end where x or y comes to the end of a panel of f,
+however near these are to each other, and across the lines where two kinks meet.
 """
 
 from __future__ import annotations
@@ -143,9 +143,7 @@ class Correlation:
             plus = plus - mean * mean
         return minus / 2, plus / 2, product
 
-    def _lines(
-        self, resolution: Resolution, root: float, t: Array, large: float, small: float, obtuse: bool
-    ) -> Array:
+    def _lines(self, resolution: Resolution, root: float, t: Array, large: float, small: float, obtuse: bool) -> Array:
         """``E[(f(x) - f(y))^2], E[(f(x) + f(y))^2], E[f'(x) f'(y)], E[f(x) + f(y)]`` along lines of equal t."""
         edge = resolution.edge
         inside = resolution.ends[np.abs(resolution.ends) < 1.5 * edge * root] / root
@@ -159,7 +157,9 @@ class Correlation:
         rows = max(1, _AT_ONCE // ((len(fixed) + 2 * len(inside)) * len(nodes)))
         for start in range(0, len(t), rows):
             part = slice(start, start + rows)
-            ends = np.concatenate([np.broadcast_to(fixed, (len(t[part]), len(fixed))), *(c[part] for c in cuts)], axis=1)
+            ends = np.concatenate(
+                [np.broadcast_to(fixed, (len(t[part]), len(fixed))), *(c[part] for c in cuts)], axis=1
+            )
             ends = np.sort(np.clip(ends, first, edge), axis=1)
             half = np.diff(ends)[..., None] / 2
             w = ((ends[:, 1:] + ends[:, :-1])[..., None] / 2 + half * nodes).reshape(len(ends), -1)

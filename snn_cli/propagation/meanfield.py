@@ -41,8 +41,12 @@ FAR_SCAN = (1e-32, 1e32, 49)
 _AT_ONCE = 400_000  # nodes
 _NEARLY = 1e-6
 
-GAUSS: tuple[tuple[float, float], ...] = ((0.5 - math.sqrt(0.15), 5 / 18), (0.5, 4 / 9), (0.5 + math.sqrt(0.15), 5 / 18))
-"""Nodes and weights on ``[0, 1]``: an integral of f' over so short a way that f is known better by it than by itself."""
+GAUSS: tuple[tuple[float, float], ...] = (
+    (0.5 - math.sqrt(0.15), 5 / 18),
+    (0.5, 4 / 9),
+    (0.5 + math.sqrt(0.15), 5 / 18),
+)
+"""Nodes and weights on ``[0, 1]``, for integrals of f' over so short a way that differences of f would cancel."""
 
 _OF_SLOPES = ("gain", "gain_slope", "gain_curvature", "gain_fourth", "mixed", "along")
 
@@ -51,7 +55,7 @@ SAME = 8 * np.finfo(float).eps
 
 
 def _row_sums(values: Array, weights: Array) -> Array:
-    return np.einsum("ij,ij->i", values, weights)
+    return np.asarray(np.einsum("ij,ij->i", values, weights))
 
 
 class LayerMoments(NamedTuple):

@@ -1,8 +1,8 @@
 """Panels on which an activation is a polynomial to all digits that quadrature of a double can use.
 
-A function with kinks anywhere, that changes on any scale, is looked at once, in x: on octaves from 0 outwards, split at
-its kinks and bisected until f and f' are resolved by the nodes of a panel. A panel that no bisection resolves ends in a
-kink that nobody has named, which thereby is found. For ``E[g(f(m + s z))]`` the ends of these panels, carried over to z,
+A function with kinks anywhere, that changes on any scale, is looked at once, in x: on octaves from 0 outwards, split
+at its kinks and bisected until f and f' are resolved by the nodes of a panel. A panel that no bisection resolves ends
+in a kink that nobody has named, which thereby is found. For ``E[g(f(m + s z))]`` the ends of these panels, carried over to z,
 join those of the normal density (`Resolution.rule`).
 
 What oscillates to infinity cannot be resolved that far: `Resolution.reach` is where the work ends.
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from functools import cache, lru_cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -119,9 +120,7 @@ def resolved(activation: Family | Baseline, params: tuple[tuple[str, float], ...
     """The resolution of an activation with the values of its parameters."""
     values = dict(params)
     given = [float(at) for at in getattr(activation, "kinks", lambda *_: ())(None, values)]
-    return resolve(
-        lambda x: activation.function(np, x, values), lambda x: activation.derivative(np, x, values), given
-    )
+    return resolve(lambda x: activation.function(np, x, values), lambda x: activation.derivative(np, x, values), given)
 
 
 @np.errstate(all="ignore")
@@ -163,7 +162,7 @@ class _Look:
         self.steep = False
         self.reach = 0.0
         edges = np.concatenate([[0.0], 2.0 ** np.arange(first, FARTHEST + 1)])
-        starts = [self._pieces(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+        starts = [self._pieces(a, b) for a, b in pairwise(edges)]
         counts = [len(a) for a, _ in starts]
         a, b = np.concatenate([x for x, _ in starts]), np.concatenate([y for _, y in starts])
         sizes = self._sizes(a, b)
@@ -187,9 +186,7 @@ class _Look:
 
     def _pieces(self, inner: float, outer: float) -> tuple[Array, Array]:
         """Both sides of an octave, split at kinks."""
-        ends = [
-            [lo, *(k for k in self._kinks if lo < k < hi), hi] for lo, hi in ((-outer, -inner), (inner, outer))
-        ]
+        ends = [[lo, *(k for k in self._kinks if lo < k < hi), hi] for lo, hi in ((-outer, -inner), (inner, outer))]
         return np.array([x for e in ends for x in e[:-1]]), np.array([x for e in ends for x in e[1:]])
 
     def _nodes(self, a: Array, b: Array) -> Array:
