@@ -18,7 +18,7 @@ from snn_cli.propagation.correlation import Correlation
 from snn_cli.propagation.mean import MeanMap, shifted_moments
 from snn_cli.propagation.meanfield import LARGEST, SAME, SMALLEST, LayerMoments, MeanField
 from snn_cli.propagation.mixing import mixed_inputs
-from snn_cli.propagation.path import SecondMoment
+from snn_cli.propagation.path import second_moment
 from snn_cli.records import (
     Budget,
     Covariance,
@@ -623,15 +623,15 @@ class _Infinite(NamedTuple):
 
 @lru_cache(maxsize=_CACHED)
 def _infinite(network: Network) -> _Infinite:
-    params = dict(network.activation.params)
-    field = MeanField(
-        activations.find(network.activation.act, params),
+    params = network.activation.params
+    second = second_moment(
+        activations.find(network.activation.act, dict(params)),
         params,
         network.variance_w,
         network.variance_b,
         network.centralized,
     )
-    second = SecondMoment(field)
+    field = second.field
     path = second.path(network.q0, network.depth)
     reached = second.reached(network.q0)
     moments = field.moments(path.q)

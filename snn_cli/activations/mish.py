@@ -14,7 +14,7 @@ _FAR = 1e3
 
 
 def _parts(np: Any, x: Any) -> tuple[Any, Any]:
-    """``t = tanh(log(1 + e^x))`` and its derivative, by ``e^-|x|``: ``t = (u^2 + 2u)/(u^2 + 2u + 2)`` with ``u = e^x``."""
+    """``t = tanh(log(1 + e^x))`` and its derivative, by ``e^-|x|``: ``t = (u^2 + 2u)/(u^2 + 2u + 2)``, ``u = e^x``."""
     decay = np.exp(-np.abs(x))
     above = 1 + 2 * decay
     low, high = decay * (decay + 2), above + 2 * decay * decay

@@ -100,8 +100,8 @@ class Correlation:
     def _over_the_plane(self, resolution: Resolution, root: float, theta: float) -> tuple[float, float, float]:
         """The same for an activation with kinks anywhere.
 
-        ``x, y = root (large w +- small t)``, or for obtuse angles ``root (small t +- large w)``, with independent normal
-        w and t: exchange of x and y is a change of the sign of t, or of w.
+        ``x, y = root (large w +- small t)``, or for obtuse angles ``root (small t +- large w)``, with w and t normal and
+        independent: exchange of x and y is a change of the sign of t, or of w.
         """
         large, small = math.cos(theta / 2), math.sin(theta / 2)
         obtuse = small > large

@@ -210,18 +210,18 @@ class MeanField:
         )
         return LayerMoments(*(np.broadcast_to(np.asarray(m, dtype=np.float64), q.shape) for m in found))
 
-    def _second(self, q: Array) -> tuple[Array, Array]:
+    def _second(self, q: Array, rough: bool) -> tuple[Array, Array]:
         """``E[f^2]`` and ``q d/dq E[f^2]``, as `_by_quadrature` has them."""
         flat = np.atleast_1d(q).ravel()
         second, slope = np.empty_like(flat), np.empty_like(flat)
         jumps = self.resolution is not None and self.resolution.jumps
         for part, z, weights, over in self._rules(flat):
             x = np.sqrt(flat[part])[:, None] * z
-            f, df = self.f(x), self.df(x)
-            f = self._centred(x, f, weights, over)[1]
+            f = self._centred(x, self.f(x), weights, over)[1]
             f2 = f * f
             second[part] = over(f2, weights)
-            slope[part] = over(f2, (z * z - 1) / 2 * weights) if jumps else over(x * f * df, weights)
+            by_density = rough or jumps
+            slope[part] = over(f2, (z * z - 1) / 2 * weights) if by_density else over(x * f * self.df(x), weights)
         return second.reshape(q.shape), slope.reshape(q.shape)
 
     def _by_quadrature(self, q: Array) -> LayerMoments:
@@ -313,8 +313,8 @@ class MeanField:
         mean = over(change, weights)
         return self.at_zero + mean, change - mean[:, None]
 
-    def second_moment_map(self, q: Any) -> tuple[Any, Any]:
-        """``V(q)`` and ``q V'(q)`` for an array of q."""
+    def second_moment_map(self, q: Any, rough: bool = False) -> tuple[Any, Any]:
+        """``V(q)`` and ``q V'(q)`` for an array of q; with ``rough`` the latter to a rounding of V, and without f'."""
         q = np.asarray(q, dtype=np.float64)
         inside = np.clip(q, SMALLEST, self.largest)
         if self._shape is not None:
@@ -324,7 +324,7 @@ class MeanField:
             f2 = f * f
             second, slope = f2.expectation(), f2.derivative().times_power(1).expectation() / 2
         else:
-            second, slope = self._second(inside)
+            second, slope = self._second(inside, rough)
         outside = inside != q
         ratio = np.ones_like(q)
         if outside.any():  # V is a power of q: of degree 0 for tanh, 1 for relu

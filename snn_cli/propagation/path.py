@@ -20,11 +20,14 @@ from snn_cli.propagation.meanfield import FAR_SCAN, LARGEST, SAME, SCAN, SMALLES
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from snn_cli.activations.family import Baseline, Family
+
     Array = NDArray[np.float64]
 
 _NEWTON_STEPS = 60
 _CONVERGED = 1e-9  # corrections from which Newton's method is sure to be in its last steps
 _FOLLOWED, _GUESSED = 256, 20000
+_BISECTIONS = 46
 _NEAR = 1e-3  # of a fixed point that attracts
 _CHUNKS = (192, 4096)  # layers corrected at once, at first and at most
 
@@ -73,6 +76,26 @@ class Path(NamedTuple):
             return np.asarray(self.q[np.minimum(layers, last)] * scale)
 
 
+_MOST = 256
+_known: dict[Any, SecondMoment] = {}
+
+
+def second_moment(
+    activation: Family | Baseline,
+    params: tuple[tuple[str, float], ...],
+    variance_w: float,
+    variance_b: float,
+    centralized: bool = False,
+) -> SecondMoment:
+    """One for all that ask for the same: what it finds out about V, it keeps."""
+    key = id(activation), params, variance_w, variance_b, centralized  # the activation lives as long as what is kept
+    if key not in _known:
+        if len(_known) >= _MOST:
+            _known.clear()
+        _known[key] = SecondMoment(MeanField(activation, dict(params), variance_w, variance_b, centralized))
+    return _known[key]
+
+
 class SecondMoment:
     """Iterates of ``q[l+1] = V(q[l])`` and what they tend to."""
 
@@ -96,13 +119,13 @@ class SecondMoment:
         below = np.linspace(math.log(FAR_SCAN[0]), lo, FAR_SCAN[2])
         above = np.linspace(hi, math.log(FAR_SCAN[1]), FAR_SCAN[2])
         t = np.concatenate([below[:-1], close, above[1:]])
-        value, slope = self._log_map(t)
+        value, slope = self._log_map(t, rough=True)
         return t.tolist(), value.tolist(), slope.tolist()
 
-    def _log_map(self, t: Array) -> tuple[Array, Array]:
+    def _log_map(self, t: Array, rough: bool = False) -> tuple[Array, Array]:
         """``log V`` and ``d log V / d log q``, a power law beyond the second moments that can be evaluated."""
         inside = np.clip(t, math.log(SMALLEST), math.log(LARGEST))
-        value, slope = self.field.second_moment_map(np.exp(inside))
+        value, slope = self.field.second_moment_map(np.exp(inside), rough)
         with np.errstate(divide="ignore", invalid="ignore"):
             power = slope / value
             return np.log(value) + np.where(inside == t, 0.0, power * (t - inside)), power
@@ -182,6 +205,41 @@ class SecondMoment:
             return next((point for point in self.fixed_points if point.q > q0), None)
         below = [point for point in self.fixed_points if point.q < q0]
         return below[-1] if below else None
+
+    def basin(self, end: FixedPoint) -> tuple[float | None, float | None]:
+        """Second moments around a fixed point that attracts from which iterates tend to it; None where there is no end.
+
+        Where V does not leave the interval between the next fixed points on either side, that is it. Else V, falling,
+        takes some of its second moments beyond: the ends are then bisected.
+        """
+        below = [point.q for point in self.fixed_points if point.q < end.q]
+        above = [point.q for point in self.fixed_points if point.q > end.q]
+        low, high = max(below, default=0.0), min(above, default=math.inf)
+        t, value, _ = self._scan
+        inside = [(x, v) for x, v in zip(t, value, strict=True) if low < math.exp(x) < high]
+        if all(low <= math.exp(v) <= high for _, v in inside):
+            return low or None, high if high < math.inf else None
+        at = math.log(end.q)
+        down = [x for x, _ in reversed(inside) if x < at]
+        up = [x for x, _ in inside if x > at]
+        return self._edge(end, down), self._edge(end, up)
+
+    def _edge(self, end: FixedPoint, ways: list[float]) -> float | None:
+        """Where iterates no longer tend to ``end``, going outwards over logarithms of q."""
+        inner = math.log(end.q)
+        for outer in ways:
+            if self.reached(math.exp(outer)) != end:
+                break
+            inner = outer
+        else:
+            return None
+        for _ in range(_BISECTIONS):
+            middle = (inner + outer) / 2
+            if self.reached(math.exp(middle)) == end:
+                inner = middle
+            else:
+                outer = middle
+        return math.exp((inner + outer) / 2)
 
     def _followed(self, q0: float) -> FixedPoint | None:
         """`reached` where V falls somewhere: layer by layer, and on the interpolated map where that takes long."""

@@ -2,8 +2,8 @@
 
 A function with kinks anywhere, that changes on any scale, is looked at once, in x: on octaves from 0 outwards, split
 at its kinks and bisected until f and f' are resolved by the nodes of a panel. A panel that no bisection resolves ends
-in a kink that nobody has named, which thereby is found. For ``E[g(f(m + s z))]`` the ends of these panels, carried over to z,
-join those of the normal density (`Resolution.rule`).
+in a kink that nobody has named, which thereby is found. For ``E[g(f(m + s z))]`` the ends of these panels, carried
+over to z, join those of the normal density (`Resolution.rule`).
 
 What oscillates to infinity cannot be resolved that far: `Resolution.reach` is where the work ends.
 """
@@ -40,6 +40,7 @@ _RESOLVED = 1e-11
 _ROUNDING = 1e-15
 """The same relative to the largest value from 0 to here: rounding, and tails of no weight."""
 
+_MISSED = 1e3  # of interpolation near the ends, times what the coefficients may be
 _TAIL = 4
 _EPS = 4 * float(np.finfo(float).eps)
 _MOST = 512  # panels an octave, on both sides together
@@ -49,18 +50,33 @@ _ROUNDS = 3
 _LARGEST = 1e75  # of f and f', whose fourth powers are integrated
 _STEEP = 1e6
 _JUMP = 1e-9
+_JUMPS_WITHIN = 1e6
 _FAST = 2.0**12  # growth over the last octave from which a function is no power
 _FAST_EXPONENT = 7.0  # of f at one deviation: that of f^4 has its peak inside the edge
 _EXCESS = 1e-10
 
 
 @cache
+def _coefficients() -> Array:
+    """Legendre coefficients of a function from its values at the nodes."""
+    nodes, weights = legendre(NODES)
+    return np.asarray(
+        (np.arange(NODES) + 0.5) * np.polynomial.legendre.legvander(nodes, NODES - 1) * weights[:, None]
+    )
+
+
+@cache
 def tail_matrix() -> Array:
     """The last Legendre coefficients of a function from its values at the nodes."""
-    nodes, weights = legendre(NODES)
-    degrees = np.arange(NODES)
-    full = (degrees + 0.5) * np.polynomial.legendre.legvander(nodes, NODES - 1) * weights[:, None]
-    return np.ascontiguousarray(full[:, -_TAIL:])
+    return np.ascontiguousarray(_coefficients()[:, -_TAIL:])
+
+
+@cache
+def _near_ends() -> tuple[Array, Array]:
+    """Points nearer to the ends of ``[-1, 1]`` than any node, and the interpolation of a function there."""
+    away = 2.0 ** -np.array([8.0, 11, 15, 19, 24, 29])
+    points = np.concatenate([-1 + away, 1 - away])
+    return points, _coefficients() @ np.polynomial.legendre.legvander(points, NODES - 1).T
 
 
 class Resolution(NamedTuple):
@@ -140,7 +156,8 @@ def resolve(f: Callable[[Array], Array], df: Callable[[Array], Array], kinks: Se
         known = sorted([*known, *new])
     reach = look.reach or 2.0**-40
     ends = look.merged()
-    jumps = any(_jumps(f, df, k) for k in known)
+    near = [float(end) for end in ends[1:-1] if abs(end) <= _JUMPS_WITHIN]
+    jumps = any(_jumps(f, df, end) for end in {*known, *near})
     outer = np.abs(np.asarray(f(np.array([-reach, -reach / 2, reach / 2, reach]))))
     fast = max(outer[0] / outer[1] if outer[1] else 0.0, outer[3] / outer[2] if outer[2] else 0.0)
     largest, edge = (reach / EDGE) ** 2, EDGE
@@ -197,16 +214,29 @@ class _Look:
         self._seen = x, np.asarray(self._f(x)), np.asarray(self._df(x))
         return np.abs(self._seen[1]).max(1), np.abs(self._seen[2]).max(1)
 
+    def _misses(self, a: Array, b: Array) -> tuple[Array, Array]:
+        """How far f and f' are from their interpolation near the ends, where a kink may hide from the nodes."""
+        points, matrix = _near_ends()
+        half = (b - a)[:, None] / 2
+        x = (a + b)[:, None] / 2 + half * points
+        apart = half * (1 - np.abs(points)) > 64 * np.finfo(float).eps * np.maximum(np.abs(a), np.abs(b))[:, None]
+        found = [
+            np.where(apart, np.abs(np.asarray(g(x)) - seen @ matrix), 0.0).max(1)
+            for g, seen in zip((self._f, self._df), self._seen[1:], strict=True)
+        ]
+        return found[0], found[1]
+
     def _good(self, a: Array, b: Array, f_scale: Any, df_scale: Any) -> NDArray[np.bool_]:
         """Which of the panels that were looked at last are resolved."""
         good = np.ones(len(a), dtype=bool)
         _, f, df = self._seen
         rounding = _EPS * np.maximum(np.abs(a), np.abs(b))  # of x, as it shows in f and in f'
         shows = rounding * np.abs(df).max(1), rounding * np.ptp(df, axis=1) / (b - a)
-        for values, scale, noise in zip((f, df), (f_scale, df_scale), shows, strict=True):
+        for values, scale, noise, miss in zip((f, df), (f_scale, df_scale), shows, self._misses(a, b), strict=True):
             size = np.abs(values).max(1)
             tail = np.abs(values @ tail_matrix()).max(1)
-            good &= (size <= _LARGEST) & (tail <= np.maximum(_RESOLVED * size, _ROUNDING * scale) + noise)
+            allowed = np.maximum(_RESOLVED * size, _ROUNDING * scale) + noise
+            good &= (size <= _LARGEST) & (tail <= allowed) & (miss <= _MISSED * allowed)
         return good
 
     def _bisected(self, a: Array, b: Array, f_scale: float, df_scale: float) -> tuple[Array, Array] | None:
@@ -237,7 +267,11 @@ class _Look:
         """Ends of the panels; neighbours on one line, or with tails of no weight, count as one."""
         order = np.argsort(self._a)
         a, b = self._a[order], self._b[order]
-        low, high = (part(self._df(self._nodes(a, b)), axis=1) for part in (np.min, np.max))
+        x = self._nodes(a, b)
+        f, df = np.asarray(self._f(x)), np.asarray(self._df(x))
+        low, high = df.min(1), df.max(1)
+        steps = np.abs(f[1:, 0] - f[:-1, -1] - df[1:, 0] * (x[1:, 0] - x[:-1, -1]))  # over ends, on one line
+        sizes = np.abs(f[1:, 0]) + np.abs(f[:-1, -1]) + np.abs(df[1:, 0]) * (x[1:, 0] - x[:-1, -1])
         size = np.fmax(np.abs(low), np.abs(high))
         inwards = np.argsort(np.minimum(np.abs(a), np.abs(b)), kind="stable")
         scale = np.empty_like(size)  # the largest slope from 0 to here
@@ -247,7 +281,7 @@ class _Look:
         for i in range(1, len(a)):
             least, most = min(low[i - 1], low[i]), max(high[i - 1], high[i])
             flat = most - least <= 1e-15 * max(abs(least), abs(most)) + 1e-18 * min(scale[i - 1], scale[i])
-            if not flat or float(a[i]) in kinks:
+            if not flat or steps[i - 1] > 1e-13 * sizes[i - 1] or float(a[i]) in kinks:
                 ends.append(float(a[i]))
         return np.array([*ends, float(b[-1])])
 
@@ -258,7 +292,8 @@ def _jumps(f: Callable[[Array], Array], df: Callable[[Array], Array], at: float)
     sides = np.array([at - step, at + step])
     low, high = np.asarray(f(sides))
     explained = 1e3 * step * np.abs(np.asarray(df(sides))).max()
-    return bool(abs(high - low) > explained + _JUMP * max(abs(low), abs(high)))
+    around = np.abs(np.asarray(f(at + max(abs(at), 1.0) * np.array([-0.1, 0.1])))).max()
+    return bool(abs(high - low) > explained + _JUMP * (around + max(abs(low), abs(high))))
 
 
 def _simplest(left: float, right: float) -> float:
