@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import NamedTuple
 
 import mpmath
@@ -91,7 +92,7 @@ def reference(case, mean, q):
     ends = sorted(c for c in cuts if abs(c) <= edge)
     sums = {}
     nodes = mpmath.calculus.quadrature.GaussLegendre(MP).calc_nodes(4, MP.prec)
-    for a, b in zip(ends[:-1], ends[1:], strict=True):
+    for a, b in pairwise(ends):
         for t, weight in nodes:
             z = (a + b) / 2 + (b - a) / 2 * t
             f, df = case.precise(mean + root * z)

@@ -222,17 +222,18 @@ class SecondMoment:
         at = math.log(end.q)
         down = [x for x, _ in reversed(inside) if x < at]
         up = [x for x, _ in inside if x > at]
-        return self._edge(end, down), self._edge(end, up)
+        far = high if high < math.inf else None
+        return self._edge(end, down, low or None), self._edge(end, up, far)
 
-    def _edge(self, end: FixedPoint, ways: list[float]) -> float | None:
-        """Where iterates no longer tend to ``end``, going outwards over logarithms of q."""
+    def _edge(self, end: FixedPoint, ways: list[float], last: float | None) -> float | None:
+        """Where iterates no longer tend to ``end``, going outwards over logarithms of q; ``last`` where all do."""
         inner = math.log(end.q)
         for outer in ways:
             if self.reached(math.exp(outer)) != end:
                 break
             inner = outer
         else:
-            return None
+            return last
         for _ in range(_BISECTIONS):
             middle = (inner + outer) / 2
             if self.reached(math.exp(middle)) == end:

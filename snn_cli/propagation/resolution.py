@@ -60,9 +60,7 @@ _EXCESS = 1e-10
 def _coefficients() -> Array:
     """Legendre coefficients of a function from its values at the nodes."""
     nodes, weights = legendre(NODES)
-    return np.asarray(
-        (np.arange(NODES) + 0.5) * np.polynomial.legendre.legvander(nodes, NODES - 1) * weights[:, None]
-    )
+    return np.asarray((np.arange(NODES) + 0.5) * np.polynomial.legendre.legvander(nodes, NODES - 1) * weights[:, None])
 
 
 @cache
