@@ -17,7 +17,7 @@ from snn_cli.propagation.meanfield import MeanField
 from snn_cli.propagation.path import second_moment
 from snn_cli.propagation.quadrature import panels
 from snn_cli.records import Analysis, Blocks, Conditions, Mended
-from snn_cli.simulation import simulate
+from snn_cli.simulation import check, run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,10 +56,11 @@ def analyze(
     Raises as ``simulate``. Source: theory, sections 2, 4 and 5; the inequality of Poincare for Gaussian variables
     (Chernoff, 1981) bounds epsilon from below by ``-E[f]^2`` where ``E[f^2] = 1``.
     """
-    theory = simulate(
+    request = check(
         act, epsilon, params=params, depth=depth, fanin=fanin, lam=lam, lambda_min=lambda_min, zero_mean=zero_mean,
         weights=weights, sigma_w=sigma_w, sigma_b=sigma_b, profile=False,
     )  # fmt: skip
+    theory = run(request._replace(correlations=False))
     values = dict(theory.params)
     activation = activations.find(theory.act, values)
     m, mended, blocks, poincare = _moments(activation, values)

@@ -271,6 +271,7 @@ class Request(NamedTuple):
     scaled_mixup: float | None
     max_growth: Fraction | None
     profile: bool
+    correlations: bool = True
 
 
 def _request(
@@ -374,7 +375,7 @@ def _simulate(request: Request) -> Propagation:
         scaled_mixup=request.scaled_mixup,
         fixed_point=run.infinite.fixed_point,
         fixed_points=run.infinite.fixed_points,
-        covariance=Covariance(None, None, None) if run.has_mean else run.infinite.covariance,
+        covariance=_covariance(network) if request.correlations and not run.has_mean else Covariance(None, None, None),
         isometry=run.isometry(),
         finite=run.finite(),
         gradient=run.gradient(),
@@ -609,7 +610,7 @@ class _Infinite(NamedTuple):
     mean_slope: float
     fixed_point: FixedPoint
     fixed_points: tuple[FixedPoint, ...]
-    covariance: Covariance
+    ends: LayerMoments
     degenerate: bool
     limit: str | None
 
@@ -661,7 +662,7 @@ def _infinite(network: Network) -> _Infinite:
             _known_gamma(FixedPoint(point.q, point.gamma, point.stable, point.depth_scale), network)
             for point in second.fixed_points
         ),
-        covariance=_covariance(field, q_end, ends, limit is None),
+        ends=ends,
         degenerate=second.degenerate,
         limit=limit,
     )
@@ -686,11 +687,14 @@ def _known_gamma(point: FixedPoint, network: Network) -> FixedPoint:
     return point._replace(gamma=gamma) if close else point
 
 
-def _covariance(field: MeanField, q: float, ends: LayerMoments, settled: bool) -> Covariance:
-    if not settled and not field.homogeneous:
+@lru_cache(maxsize=_CACHED)
+def _covariance(network: Network) -> Covariance:
+    infinite = _infinite(network)
+    field, ends = infinite.field, infinite.ends
+    if infinite.limit is not None and not field.homogeneous:
         return Covariance(None, None, None)
     following = field.variance_w * float(ends.second[0]) + field.variance_b
-    point = Correlation(field).fixed_point(q, following, float(ends.gain[0]))
+    point = Correlation(field).fixed_point(infinite.q_end, following, float(ends.gain[0]))
     return Covariance(point.fixed_point, point.slope, point.depth_scale)
 
 

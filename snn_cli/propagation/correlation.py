@@ -22,7 +22,7 @@ import numpy as np
 
 from snn_cli.propagation import quadrature
 from snn_cli.propagation.meanfield import GAUSS, SAME, SMALLEST, MeanField
-from snn_cli.propagation.resolution import normal_ends, tail_matrix
+from snn_cli.propagation.resolution import tail_matrix
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,7 +35,8 @@ _RADIUS = 10.5  # r e^(-r^2/2) is 1e-23 there
 _RADIAL_PANEL = 2.7
 _NODES = 16
 _CHEBYSHEV = (48, 96, 192)
-_OUTER_PANEL = 2.25
+_OUTER_PANEL = 2.1
+_PLANE_EDGE = 10.5  # the density is 1e-24 there
 _OUTER_MOST = 64  # panels that are halved at once
 _ROUNDING = 1e-13
 _CLOSE = 1e-3  # of a panel
@@ -100,8 +101,8 @@ class Correlation:
     def _over_the_plane(self, resolution: Resolution, root: float, theta: float) -> tuple[float, float, float]:
         """The same for an activation with kinks anywhere.
 
-        ``x, y = root (large w +- small t)``, or for obtuse angles ``root (small t +- large w)``, with w and t normal and
-        independent: exchange of x and y is a change of the sign of t, or of w.
+        ``x, y = root (large w +- small t)``, or for obtuse angles ``root (small t +- large w)``, w and t being normal
+        and independent: exchange of x and y is a change of the sign of t, or of w.
         """
         large, small = math.cos(theta / 2), math.sin(theta / 2)
         obtuse = small > large
@@ -109,7 +110,7 @@ class Correlation:
             large, small = small, large
         kinks = np.array(resolution.kinks)
         meetings = (kinks[:, None] + kinks if obtuse else np.abs(kinks[:, None] - kinks)).ravel() / (2 * root)
-        edge = resolution.edge
+        edge = _PLANE_EDGE if resolution.edge == quadrature.EDGE else resolution.edge
         cuts = meetings[np.abs(meetings) < edge * small] / small if small else meetings[:0]
         first = -edge if obtuse else 0.0
         ends = np.unique(np.concatenate([np.arange(first, edge, _OUTER_PANEL), [0.0, edge], cuts]))
@@ -120,7 +121,8 @@ class Correlation:
             half = (b - a) / 2
             t = (a + b)[:, None] / 2 + half[:, None] * nodes
             density = np.exp(-t * t / 2) / math.sqrt(2 * math.pi)
-            lines = self._lines(resolution, root, t.ravel(), large, small, obtuse).reshape(4, *t.shape) * density
+            lines = self._lines(resolution, edge, root, t.ravel(), large, small, obtuse)
+            lines = lines.reshape(4, *t.shape) * density
             panels = lines @ weights * half
             size = np.maximum(size, np.abs(panels).sum(1))
             tails = np.abs(lines @ tail_matrix()).max(2)
@@ -143,15 +145,15 @@ class Correlation:
             plus = plus - mean * mean
         return minus / 2, plus / 2, product
 
-    def _lines(self, resolution: Resolution, root: float, t: Array, large: float, small: float, obtuse: bool) -> Array:
+    def _lines(
+        self, resolution: Resolution, edge: float, root: float, t: Array, large: float, small: float, obtuse: bool
+    ) -> Array:
         """``E[(f(x) - f(y))^2], E[(f(x) + f(y))^2], E[f'(x) f'(y)], E[f(x) + f(y)]`` along lines of equal t."""
-        edge = resolution.edge
         inside = resolution.ends[np.abs(resolution.ends) < 1.5 * edge * root] / root
         shift = small * t[:, None]
         cuts = [(inside - shift) / large, (shift - inside if obtuse else inside + shift) / large]
-        fixed = normal_ends(edge)
         first = 0.0 if obtuse else -edge
-        fixed = fixed[fixed >= first]
+        fixed = np.linspace(first, edge, math.ceil((edge - first) / _OUTER_PANEL) + 1)
         found = np.empty((4, len(t)))
         nodes, weights = quadrature.legendre(quadrature.NODES)
         rows = max(1, _AT_ONCE // ((len(fixed) + 2 * len(inside)) * len(nodes)))
