@@ -614,6 +614,11 @@ class _Infinite(NamedTuple):
     degenerate: bool
     limit: str | None
 
+    @property
+    def tractable(self) -> bool:
+        """Whether correlations can be followed at every second moment on the way."""
+        return Correlation(self.field).tractable(max(float(self.path.q.max()), self.q_end))
+
     def log_gain(self, depth: int) -> float:
         """Sum of ``log chi`` over the blocks."""
         gains = self.columns.log_gain
@@ -691,7 +696,7 @@ def _known_gamma(point: FixedPoint, network: Network) -> FixedPoint:
 def _covariance(network: Network) -> Covariance:
     infinite = _infinite(network)
     field, ends = infinite.field, infinite.ends
-    if infinite.limit is not None and not field.homogeneous:
+    if (infinite.limit is not None and not field.homogeneous) or not infinite.tractable:
         return Covariance(None, None, None)
     following = field.variance_w * float(ends.second[0]) + field.variance_b
     point = Correlation(field).fixed_point(infinite.q_end, following, float(ends.gain[0]))
@@ -744,6 +749,10 @@ class _Run:
             found.append(Note.NO_FIXED_POINT)
         elif infinite.limit == "zero":
             found.append(Note.VANISHES)
+        if float(infinite.path.q.max()) > infinite.field.largest < LARGEST:
+            found.append(Note.EXTRAPOLATED_IN_Q)
+        if not infinite.tractable:
+            found.append(Note.CORRELATION_NOT_FOLLOWED)
         last = infinite.path.at(np.array([self.depth]))[0]
         if not math.isfinite(last):
             found.append(Note.OVERFLOW)
@@ -963,7 +972,7 @@ class _Run:
         log_gain = infinite.columns.log_gain
         log_gradient = np.concatenate([np.cumsum(log_gain[index[:-1]][::-1])[::-1], [0.0]])
         corrections = self.corrections(True)
-        angles = _angles(self.network, angle)
+        angles = _angles(self.network, angle) if infinite.tractable else None
         q_mean = q_sd = gradient_sd = None
         if corrections is not None:
             q_mean = q * (1 + corrections.q_mean)
@@ -977,7 +986,7 @@ class _Run:
             q_sd=_column(q_sd),
             mean=_column(mean),
             chi=_column(np.exp(log_gain[index])),
-            correlation=_column(np.cos(angles)),
+            correlation=None if angles is None else _column(np.cos(angles)),
             log_gradient=_column(log_gradient),
             log_gradient_sd=_column(gradient_sd),
         )

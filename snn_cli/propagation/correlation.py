@@ -43,6 +43,7 @@ _CLOSE = 1e-3  # of a panel
 _OUTER_TAIL = 1e-9  # the error of a Gauss rule is its square
 _NO_WEIGHT = 1e-16
 _THINNEST = 1e-12
+_MOST_ENDS = 240
 _AT_ONCE = 400_000
 _TAIL = 3e-14
 _ROOT_STEPS = 100
@@ -92,6 +93,13 @@ class Correlation:
             mean = angular @ (fx @ radial + fy @ radial) / 2
             plus = plus - 4 * mean * mean
         return float(minus) / 2, float(plus) / 2, float(product)
+
+    def tractable(self, q: float) -> bool:
+        """Whether f has few enough panels within reach of this second moment: what oscillates has more and more."""
+        if self.field.resolution is None:
+            return True
+        reach = _PLANE_EDGE * math.sqrt(min(q, self.field.largest))
+        return int((np.abs(self.field.resolution.ends) < reach).sum()) <= _MOST_ENDS
 
     @property
     def _offset(self) -> float:
