@@ -447,3 +447,20 @@ def test_ends_and_fixed_points_elsewhere(act):
     assert math.cos(correlation.following(1.5, math.acos(point.fixed_point))) == pytest.approx(
         point.fixed_point, abs=1e-12
     )
+
+
+@pytest.mark.parametrize("act", ["tanh", "softplus", "mish"])
+@pytest.mark.parametrize("centralized", [False, True])
+def test_the_grid_is_the_plane(act, centralized):
+    """Two rules that share no node, for analytic f."""
+    params = {"a": 1.25, "b": 1.5, "c": 0.75, "d": 0.125}
+    correlation = Correlation(MeanField(find(act, params), params, centralized=centralized))
+    for q in (0.01, 1.0):
+        root = math.sqrt(q)
+        step = correlation._step_of(root)
+        assert step is not None
+        for theta in (1e-9, 0.3, 1.7, math.pi):
+            resolution = correlation.field.resolution
+            one = correlation._on_a_grid(resolution, root, theta, step)
+            assert one == pytest.approx(correlation._over_the_plane(resolution, root, theta), rel=1e-12)
+    assert Correlation(MeanField(find("erf", {**params, "b": 90.0}), {**params, "b": 90.0}))._step_of(1.0) is None

@@ -23,8 +23,8 @@ _SENTENCES = {
         "f changes too often within reach of these second moments for correlations to be followed."
     ),
     Note.EXTRAPOLATED_IN_Q: (
-        "f overflows, or oscillates too fast to be resolved, at second moments on the way: there V is extrapolated as a "
-        "power of q."
+        "f overflows, or oscillates too fast to be resolved, at second moments on the way: there V is extrapolated "
+        "as a power of q."
     ),
     Note.NEVER_SETTLES: "gamma is not below 1: the spread of q grows with every layer.",
     Note.OVERFLOW: "q overflows on the way; gradients go on in logarithms.",
