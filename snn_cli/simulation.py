@@ -189,7 +189,7 @@ def run(request: Request) -> Propagation:
 def _out_of_range(activation: Activation) -> CannotCompute:
     values = ", ".join(f"{name} = {value!r}" for name, value in activation.params)
     return CannotCompute(
-        f"the moments of {activation.act} with {values} leave the range of doubles",
+        f"the moments of {activation.act}{f' with {values}' if values else ''} leave the range of doubles",
         "snn solve --act lselu --epsilon 0.03",
     )
 

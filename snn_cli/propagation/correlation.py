@@ -116,18 +116,24 @@ class Correlation:
         """What is left out of ``f(x) + f(y)`` by taking f less f(0): nothing where the mean goes anyway."""
         return 0.0 if self.field.centralized else 2 * self.field.at_zero
 
+    @staticmethod
+    def _edge(resolution: Resolution) -> float:
+        """Where the density of the pair is cut off: further out where f grows as fast as it falls."""
+        return _PLANE_EDGE if resolution.edge == quadrature.EDGE else resolution.edge
+
     def _step_of(self, root: float) -> float | None:
         """Step of the trapezoidal rule that gives ``E[f^2]`` and ``E[f'^2]`` of an analytic f; None if none does."""
         resolution = self.field.resolution
         assert resolution is not None
-        if resolution.kinks or resolution.jumps or resolution.edge != quadrature.EDGE:
+        if resolution.kinks or resolution.jumps:
             return None
+        edge = self._edge(resolution)
         if root not in self._steps:
             m = self.field.moments(np.array([root * root]))
             found = None
             for step in _STEPS:
                 z = np.asarray(
-                    step * np.arange(-math.floor(_PLANE_EDGE / step), math.floor(_PLANE_EDGE / step) + 1),
+                    step * np.arange(-math.floor(edge / step), math.floor(edge / step) + 1),
                     dtype=np.float64,
                 )
                 density = step * np.exp(-z * z / 2) / math.sqrt(2 * math.pi)
@@ -145,7 +151,7 @@ class Correlation:
 
     def _on_a_grid(self, resolution: Resolution, root: float, theta: float, step: float) -> tuple[float, float, float]:
         """The trapezoidal rule in both variables: where it resolves f on a line it does so along every other."""
-        count = math.floor(_PLANE_EDGE / step)
+        count = math.floor(self._edge(resolution) / step)
         u, v = step * np.arange(-count, count + 1), step * np.arange(count + 1)[:, None]
         half = 2 * step * np.exp(-v * v / 2) / math.sqrt(2 * math.pi)  # v and -v exchange x and y
         half[0] /= 2
@@ -171,7 +177,7 @@ class Correlation:
             large, small = small, large
         kinks = np.array(resolution.kinks)
         meetings = (kinks[:, None] + kinks if obtuse else np.abs(kinks[:, None] - kinks)).ravel() / (2 * root)
-        edge = _PLANE_EDGE if resolution.edge == quadrature.EDGE else resolution.edge
+        edge = self._edge(resolution)
         cuts = meetings[np.abs(meetings) < edge * small] / small if small else meetings[:0]
         first = -edge if obtuse else 0.0
         ends = np.unique(np.concatenate([np.arange(first, edge, _OUTER_PANEL), [0.0, edge], cuts]))
