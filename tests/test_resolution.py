@@ -12,7 +12,7 @@ import pytest
 from scipy.special import expit
 from test_meanfield import SCALE
 
-from snn_cli.activations import find
+from snn_cli.activations import BASELINES, find
 from snn_cli.activations.family import Baseline
 from snn_cli.propagation.mean import shifted_moments
 from snn_cli.propagation.meanfield import MeanField
@@ -149,6 +149,16 @@ def test_wrapped_at_zero_is_scaled():
         assert a.fourth == pytest.approx(1.5**4 * b.fourth, rel=1e-12)
         assert a.gain_fourth == pytest.approx((1.5 * 2.25) ** 4 * b.gain_fourth, rel=1e-11)
     assert MeanField(find("relu", params), params).homogeneous
+
+
+@pytest.mark.parametrize("act", [name for name in BASELINES if find(name).unit_scale])
+def test_the_quick_rule_is_the_resolved_one(act):
+    quick, slow = MeanField(find(act), {}), MeanField(find(act)._replace(unit_scale=False), {})
+    assert (quick.resolution is None, slow.resolution is None) == (True, False)
+    q = np.geomspace(1e-6, 1e6, 13)
+    a, b = quick.moments(q), slow.moments(q)
+    for name in ("second", "second_slope", "fourth", "gain", "gain_fourth", "mean_slope", "mixed", "along"):
+        assert getattr(a, name) == pytest.approx(getattr(b, name), rel=2e-12), name
 
 
 def test_shifted_relu_in_closed_form():
