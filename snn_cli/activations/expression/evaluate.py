@@ -20,11 +20,19 @@ _FALLBACKS = 4096
 """Points of an array for which mpmath is asked."""
 
 
-def evaluate(roots: Sequence[tree.Node], lib: Any, x: Any, params: Mapping[str, Any]) -> list[Any]:
-    """Values of all roots at x; what they share is computed once."""
-    values: dict[tree.Node, Any] = {}
+def evaluate(
+    roots: Sequence[tree.Node],
+    lib: Any,
+    x: Any,
+    params: Mapping[str, Any],
+    known: Mapping[tree.Node, Any] | None = None,
+) -> list[Any]:
+    """Values of all roots at x; what they share is computed once, and what is ``known`` not at all."""
+    values: dict[tree.Node, Any] = dict(known or {})
     for at in tree.walk(*roots):
         op = at.op
+        if at in values:
+            continue
         if op == "number":
             values[at] = lib.number(at.value)
         elif op == "name":
@@ -243,6 +251,14 @@ def precise(roots: Sequence[tree.Node], mp: Any, x: Any, params: Mapping[str, An
             near = evaluate(roots, lib, x + step, params)
         found = [+b if mp.isnan(a) and not mp.isinf(b) else a for a, b in zip(found, near, strict=True)]
     return tuple(map(mp.mpf, found))
+
+
+def constants(roots: Sequence[tree.Node], params: Mapping[str, float]) -> dict[tree.Node, Any]:
+    """What does not depend on x, as doubles that were rounded once; conditions as truth values."""
+    mp = context()
+    found = [at for at in tree.walk(*roots) if not at.moves]
+    exact = evaluate(found, Precise(mp), mp.nan, {name: mp.mpf(value) for name, value in params.items()})
+    return {at: v if isinstance(v, bool) else float(v) for at, v in zip(found, exact, strict=True)}
 
 
 @cache
