@@ -146,7 +146,7 @@ def test_the_schedule_rises_and_falls():
 def test_augmented_images_are_moved_and_mirrored():
     images = np.zeros((400, 1, 16, 16), np.float32)
     images[:, 0, 8, 3] = 1
-    found = loop.augmented(images, np.random.default_rng(0))
+    found = loop.moved(images, *loop.moves(400, (16, 16), np.random.default_rng(0)))
     places = [tuple(np.argwhere(image[0] == 1)[0]) for image in found]
     rows, columns = zip(*places, strict=True)
     assert set(rows) == {6, 7, 8, 9, 10}
