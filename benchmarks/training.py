@@ -21,13 +21,16 @@ import tempfile
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
+from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmarks.models import accelerator
 from benchmarks.solve import Table, header, machine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
+
+    Records = dict[str, dict[str, Any]]
 
 DEPTHS, DEPTH_WIDTH = (8, 16, 32, 64, 128), 128
 WIDTHS, WIDTH_DEPTH = (64, 128, 256, 512, 1024, 2048), 32
@@ -168,17 +171,205 @@ def shown(record: dict[str, Any] | None) -> str:
     return f"{accuracy['mean']:.3f}{error} ({record['learning_rate']:g}{lost})"
 
 
+def growth(record: dict[str, Any] | None) -> str:
+    """Of the log gradient, before and after training."""
+    return "" if record is None else " / ".join("-" if x is None else f"{x:.1f}" for x in record["gradient"].values())
+
+
+def beside(record: dict[str, Any] | None, baseline: dict[str, Any] | None) -> str:
+    """Difference of the accuracy, run by run of the same seed, with its standard error."""
+    if record is None or baseline is None:
+        return ""
+    runs = [a - b for a, b in zip(record["accuracy"]["runs"], baseline["accuracy"]["runs"], strict=True)]
+    error = f" ± {stdev(runs) / math.sqrt(len(runs)):.3f}" if len(runs) > 1 else ""
+    return f"{mean(runs):+.3f}{error}"
+
+
+def tables(section: str, found: Records, given: argparse.Namespace) -> list[Table]:
+    """Accuracy, what it is beside a baseline, growth of the gradient: a row a variant and a column a size."""
+    rows, sizes = shape(section, given.quick)
+    every = {row: [found.get(cell(section, row, size, given).key) for size in sizes] for row in rows}
+    records = {row: of for row, of in every.items() if any(of)}
+    fixed = f"width {DEPTH_WIDTH}" if section == "depth" else f"depth {WIDTH_DEPTH}"
+    baseline = "selu" if section == "depth" else "lselu"
+    base = records.get(baseline, [None] * len(sizes))
+    others = {row: list(map(beside, of, base)) for row, of in records.items() if row != baseline}
+    columns = ("variant", *(f"{section} {size}" for size in sizes))
+    missing = [f"{row} at {size}" for row, of in every.items() for size, r in zip(sizes, of, strict=True) if r is None]
+    gaps = f"\nNot measured: {', '.join(missing)}." if missing else ""
+    return [
+        Table(
+            f"Accuracy against {section}",
+            f"digits, {fixed}, batch 64; mean over seeds ± its standard error (learning rate chosen).\n"
+            f"{_budgets(section, sizes, given)} Epsilon is 1/depth, or the number after the name.{gaps}",
+            columns,
+            [(row, *map(shown, of)) for row, of in records.items()],
+            [record for of in records.values() for record in of if record],
+        ),
+        Table(
+            f"Against {baseline}, by {section}",
+            "Difference of the accuracy to it, seed by seed, ± its standard error.",
+            columns,
+            [(row, *cells) for row, cells in others.items() if any(cells)],
+        ),
+        Table(
+            f"Growth of the gradient against {section}",
+            "log |g|² of the first layer less that of the last, before / after training, means over seeds.",
+            columns,
+            [(row, *map(growth, of)) for row, of in records.items()],
+        ),
+    ]
+
+
+def _budgets(section: str, sizes: Sequence[int], given: argparse.Namespace) -> str:
+    """Epochs, seeds and rates, in words, where they differ by the size."""
+    of: dict[Budget, list[int]] = {}
+    for size in sizes:
+        of.setdefault(cell(section, "lselu", size, given).budget, []).append(size)
+    parts = []
+    for budget, which in of.items():
+        rates = "the grid of --lr auto" if budget.rates == "auto" else f"of {budget.rates.replace(',', ' ')}"
+        at = "" if len(of) == 1 else f"{section} {', '.join(map(str, which))}: "
+        parts.append(f"{at}{budget.epochs} epochs, {budget.seeds} seeds, rate {rates}.")
+    return " ".join(parts)
+
+
+def figure(path: str, found: Records, given: argparse.Namespace) -> None:
+    """Accuracy against depth, with standard errors: every row that has two depths and more."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    rows, depths = shape("depth", given.quick)
+    drawn = Figure(figsize=(6.4, 3.8), layout="constrained")
+    axes = drawn.subplots()
+    for row in rows:
+        points = [(depth, found.get(cell("depth", row, depth, given).key)) for depth in depths]
+        known = [(depth, record["accuracy"], record["seeds"]) for depth, record in points if record is not None]
+        if len(known) > 1:
+            errors = [(accuracy["sd"] or 0) / math.sqrt(seeds) for _, accuracy, seeds in known]
+            means = [accuracy["mean"] for _, accuracy, _ in known]
+            where = [depth for depth, *_ in known]
+            axes.errorbar(where, means, yerr=errors, marker="o", markersize=4, capsize=2, label=row)
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(depths, [str(depth) for depth in depths])
+    axes.set_xlabel("layers")
+    axes.set_ylabel("accuracy on test images")
+    axes.set_ylim(0, 1)
+    axes.axhline(0.1, color="0.7", linewidth=0.8, linestyle=":")
+    axes.legend(fontsize="small", ncols=2)
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "snn"}):
+        drawn.savefig(path, metadata={"Date": None} if path.endswith(".svg") else None)
+
+
+# At CIFAR's shape
+
+
+class Way(NamedTuple):
+    """How the network runs: precision, whether compiled, and with its channels last."""
+
+    precision: str
+    compile: bool
+    channels_last: bool
+
+    def __str__(self) -> str:
+        return f"{self.precision}{', compiled' if self.compile else ''}"
+
+
+WAYS = (Way("float32", False, False), Way("bfloat16", False, True), Way("bfloat16", True, True))
+
+
+def made(directory: str, images: int) -> None:
+    """CIFAR-10's files, with pixels that are noise about a grey of the class."""
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    for name in (*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"):
+        labels = np.arange(images) % 10
+        grey = np.linspace(40, 200, 10)[labels][:, None]
+        pixels = np.clip(rng.normal(grey, 40.0, (images, 3 * 32 * 32)), 0, 255).astype(np.uint8)
+        np.concatenate([labels[:, None].astype(np.uint8), pixels], axis=1).tofile(os.path.join(directory, name))
+
+
+def at_cifar(
+    device: str, images: int = 10_000, depth: int = 24, width: int = 64, batch: int = 512, ways: Sequence[Way] = WAYS
+) -> Table:
+    """Throughput and memory of every variant of `CIFAR`, each way that a network may run."""
+    import torch
+
+    from snn_cli import train
+
+    on_gpu = torch.device(device).type == "cuda"
+    table = Table(
+        "At CIFAR's shape",
+        f"conv, {depth} layers from {width} channels, {5 * images} made images of 3 x 32 x 32, batch {batch}, on\n"
+        f"{device}. Of the second epoch, as the first warms up: images a second, moved and mirrored on the processor.\n"
+        "MiB are the most that torch held.",
+        ("variant", *(f"{way}, images/s" for way in ways), *(f"{way}, MiB" for way in ways)),
+    )
+    with tempfile.TemporaryDirectory() as directory:
+        made(directory, images)
+        for variant in CIFAR:
+            rates, memory = [], []
+            for way in ways:
+                seconds: list[float] = []
+                if on_gpu:
+                    torch.cuda.reset_peak_memory_stats(device)
+                (record,) = train(
+                    [variant], data="cifar10", data_dir=directory, architecture="conv", depth=depth, fanin=width,
+                    epochs=2, seeds=1, lr="0.001", batch=batch, device=device, **way._asdict(),
+                    progress=lambda at, seconds=seconds: seconds.append(at.epoch.seconds),
+                )  # fmt: skip
+                rates.append(5 * images // batch * batch / seconds[-1])
+                memory.append(torch.cuda.max_memory_allocated(device) / 2**20 if on_gpu else None)
+                measurement = {"images_a_second": rates[-1], "mib": memory[-1], **way._asdict()}
+                table.data.append({**measurement, "record": record.to_dict()})
+            cells = (*(f"{rate:.0f}" for rate in rates), *("" if m is None else f"{m:.0f}" for m in memory))
+            table.rows.append((variant, *cells))
+    return table
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.training", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="fewer sizes, variants, epochs and seeds")
     parser.add_argument("--only", help=f"some of: {','.join(SECTIONS)}")
-    parser.add_argument("--seeds", type=int, default=5, help="runs a cell (5)")
+    parser.add_argument("--seeds", type=int, default=5, help="runs a cell (5); of large widths fewer")
     parser.add_argument("--workers", type=int, default=2, help="processes side by side (2)")
+    parser.add_argument("--device", default="cpu", help="of the run at CIFAR's shape, which needs cuda (cpu)")
     parser.add_argument("--journal", help="file that keeps each cell when it is measured; goes on from what it has")
+    parser.add_argument("--render", action="store_true", help="measure nothing: show what the journal has")
+    parser.add_argument("--figure", help="file for accuracy against depth: .png, .svg or .pdf")
+    parser.add_argument("--json", action="store_true", dest="as_json", help="print JSON, with every record")
     given = parser.parse_args(arguments)
     chosen = given.only.split(",") if given.only else list(SECTIONS)
+    if unknown := set(chosen) - set(SECTIONS):
+        parser.error(f"--only takes {', '.join(SECTIONS)}, not {', '.join(sorted(unknown))}")
+    if given.render and not given.journal:
+        parser.error("--render shows what is in --journal FILE")
+
+    lines = [header(where := machine())]
     wanted = in_order(chosen, given)
-    all_measured(wanted, given.workers, given.journal)
+    found = kept(given.journal) if given.render else all_measured(wanted, given.workers, given.journal)
+    parts = [table for name in ("depth", "width") if name in chosen for table in tables(name, found, given)]
+    if "cifar" in chosen and not given.render:
+        line, table = cifar(given)
+        lines.append(line)
+        parts += [table] if table else []
+    if given.figure and "depth" in chosen:
+        figure(given.figure, found, given)
+    parts = [table for table in parts if table.rows]
+    if given.as_json:
+        print(json.dumps({"machine": where, "tables": [asdict(t) for t in parts]}, indent=2))
+    else:
+        print("\n\n".join(["\n".join(lines), *(t.markdown() for t in parts)]))
+
+
+def cifar(given: argparse.Namespace) -> tuple[str, Table | None]:
+    """A line about the device and the table, or the line that says why there is none."""
+    import torch
+
+    if torch.device(given.device).type != "cuda" or not torch.cuda.is_available():
+        return "- skipped: cifar, throughput and memory at CIFAR's shape, which needs --device cuda and a GPU", None
+    return accelerator(torch.device(given.device)), at_cifar(given.device, 1000 if given.quick else 10_000)
 
 
 if __name__ == "__main__":

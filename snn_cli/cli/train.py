@@ -56,7 +56,8 @@ PASSED_ON = (
     "--lr",
     metavar="R",
     default="auto",
-    help="Learning rate, several to choose from, or auto: the best on validation images of 0.0003 0.001 0.003 0.01 0.03 0.1.",
+    help="Learning rate, several to choose from, or auto: the best of 0.0003 0.001 0.003 0.01 0.03 0.1 on validation "
+    "images.",
 )
 @click.option("--weight-decay", metavar="D", default="0", help="Of weights alone.  [default: 0]")
 @click.option("--mixup-alpha", metavar="A", default="0.2", help="Of +mixup: t ~ Beta(A, A).  [default: 0.2]")
@@ -134,7 +135,9 @@ def _how_to_go_on(output: Output, given: dict[str, Any]) -> None:
     if path is None:
         output.message("interrupted; --checkpoint FILE would have kept what was done")
     elif not os.path.exists(path):
-        output.message(f"interrupted before there was anything to keep\nhint: the same command with --checkpoint {path}")
+        output.message(
+            f"interrupted before there was anything to keep\nhint: the same command with --checkpoint {path}"
+        )
     else:
         output.message(f"interrupted; what was done is kept\nhint: the same command with --resume {path}")
 

@@ -626,7 +626,7 @@ def _value(x: float) -> float | None:
 
 
 def _merit(tried: Tried) -> tuple[bool, float, float]:
-    """A rate that diverged is worse than any other, also where the others are at, or below, the accuracy of guessing."""
+    """A rate that diverged is worse than any other, also where the others are no better than guessing."""
     return not tried.diverged, tried.accuracy, -math.inf if tried.loss is None else -tried.loss
 
 

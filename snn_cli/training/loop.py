@@ -78,7 +78,7 @@ class Part(NamedTuple):
     step: int = 0
     loss: float = 0.0
     right: float = 0.0
-    count: float = 0.0
+    images: float = 0.0
     seconds: float = 0.0
 
 
@@ -227,7 +227,8 @@ class Trainer:
             if step < part.step:
                 continue
             if interrupted():
-                raise _Interrupted(Part(step, *total.tolist(), time.perf_counter() - began))
+                lost, right, count = total.tolist()
+                raise _Interrupted(Part(step, lost, right, count, time.perf_counter() - began))
             batch = order[step * settings.batch : (step + 1) * settings.batch]
             mine = slice(ranks.rank, None, ranks.world)
             images = self._data.train.images(batch[mine])
@@ -250,12 +251,12 @@ class Trainer:
             if self._variant.centralize:
                 networks.centralized(self.net)
             with torch.no_grad():
-                lost = loss.detach().to(self._wide)
-                total[0] += lost * len(batch)
+                summed = loss.detach().to(self._wide)
+                total[0] += summed * len(batch)
                 total[1] += (out.argmax(1) == y).sum()
                 total[2] += len(y)
-                self._sum(lost)
-            if not torch.isfinite(lost):  # on any rank: all leave together
+                self._sum(summed)
+            if not torch.isfinite(summed):  # on any rank: all leave together
                 break
         self._sum(total)
         loss, right, count = total.tolist()
