@@ -310,8 +310,8 @@ class Trainer:
         for number, group in enumerate(optimizer.param_groups):
             for place, parameter in enumerate(group["params"]):
                 momentum = optimizer.state[parameter].get("momentum_buffer")
-                if momentum is not None:
-                    yield f"momentum/{number}/{place}", momentum
+                # none before the first step, which is the same as 0
+                yield f"momentum/{number}/{place}", torch.zeros_like(parameter) if momentum is None else momentum
         if self._scaler.is_enabled():
             yield "scale", torch.tensor([self._scaler.get_scale(), self._scaler.state_dict()["_growth_tracker"]])
         yield "random/cpu", torch.get_rng_state()
