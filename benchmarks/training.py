@@ -20,6 +20,7 @@ import sys
 import tempfile
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -139,7 +140,7 @@ def all_measured(
     """Records by key: those of the journal, and the others in the order asked for, each kept when it is done."""
     found = kept(journal)
     missing = [cell for cell in wanted if cell.key not in found]
-    with ProcessPoolExecutor(workers) as pool:
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
         running = {pool.submit(work, cell): cell for cell in missing}
         for number, future in enumerate(as_completed(running), 1):
             cell, record = running[future], future.result()
@@ -195,8 +196,7 @@ def tables(section: str, found: Records, given: argparse.Namespace) -> list[Tabl
     base = records.get(baseline, [None] * len(sizes))
     others = {row: list(map(beside, of, base)) for row, of in records.items() if row != baseline}
     columns = ("variant", *(f"{section} {size}" for size in sizes))
-    missing = [f"{row} at {size}" for row, of in every.items() for size, r in zip(sizes, of, strict=True) if r is None]
-    gaps = f"\nNot measured: {', '.join(missing)}." if missing else ""
+    gaps = _gaps(every, sizes)
     return [
         Table(
             f"Accuracy against {section}",
@@ -219,6 +219,13 @@ def tables(section: str, found: Records, given: argparse.Namespace) -> list[Tabl
             [(row, *map(growth, of)) for row, of in records.items()],
         ),
     ]
+
+
+def _gaps(every: dict[str, list[Any]], sizes: Sequence[int]) -> str:
+    """A sentence about the cells that there are not."""
+    absent = {row: [size for size, r in zip(sizes, of, strict=True) if r is None] for row, of in every.items()}
+    named = [f"{row} at {', '.join(map(str, which))}" for row, which in absent.items() if which]
+    return f"\nNot measured: {'; '.join(named)}." if named else ""
 
 
 def _budgets(section: str, sizes: Sequence[int], given: argparse.Namespace) -> str:

@@ -434,7 +434,7 @@ def test_more_seeds_and_variants_can_be_added(tmp_path):
     assert [timeless(record) for record in more] == [timeless(record) for record in whole]
 
 
-def test_a_killed_run_goes_on(tmp_path, snn):
+def test_a_killed_run_goes_on(tmp_path, call):
     path = tmp_path / "check"
     args = ("train", "--depth", "4", "--width", "16", "--epochs", "30", "--lr", "0.01", "--seeds", "1", "--act",
             "sselu+mixup", "--json")  # fmt: skip
@@ -449,8 +449,8 @@ def test_a_killed_run_goes_on(tmp_path, snn):
         time.sleep(wait)
         process.kill()
         assert process.wait() == -signal.SIGKILL
-    (resumed,) = snn(*args, "--resume", str(path)).records
-    (whole,) = snn(*args).records
+    (resumed,) = call(*args, "--resume", str(path)).records
+    (whole,) = call(*args).records
     assert timeless(resumed) == timeless(whole)
 
 

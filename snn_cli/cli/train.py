@@ -95,7 +95,7 @@ def command(**given: Any) -> int:
     if acts:
         options["act"] = acts
     figure = _figure(given)
-    from snn_cli.engine.distributed import rank
+    from snn_cli.engine.distributed import OfOneRank, rank
     from snn_cli.training.compare import train
 
     report, conclusion = _report(output, form)
@@ -112,7 +112,7 @@ def command(**given: Any) -> int:
     except KeyboardInterrupt:
         interrupted = True
     except SnnError as error:
-        if rank():  # the first process tells
+        if rank() and not isinstance(error, OfOneRank):  # the first process tells
             return error.exit_code
         raise
     finally:

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from snn_cli.errors import CannotCompute
+from snn_cli.engine.distributed import OfOneRank
+from snn_cli.errors import CannotCompute, InputError
 from snn_cli.nn import Mixup, ScaledMixup
 from snn_cli.training import networks
 from snn_cli.training.networks import Design, Plain
@@ -231,7 +232,7 @@ class Trainer:
                 raise _Interrupted(Part(step, lost, right, count, time.perf_counter() - began))
             batch = order[step * settings.batch : (step + 1) * settings.batch]
             mine = slice(ranks.rank, None, ranks.world)
-            images = self._data.train.images(batch[mine])
+            images = self._images(self._data.train, batch[mine])
             if settings.augment:
                 images = moved(images, *(each[mine] for each in drawn))
             x, y = self._inputs(images), self._labels(self._data.train, batch[mine])
@@ -272,6 +273,12 @@ class Trainer:
         x = (torch.from_numpy(images).to(settings.device) - self._mean) / self._deviation
         return x.contiguous(memory_format=torch.channels_last) if settings.channels_last else x
 
+    def _images(self, split: Split, numbers: Numbers) -> NDArray[np.float32]:
+        try:
+            return split.images(numbers)
+        except InputError as error:
+            raise (OfOneRank(str(error), error.hint) if self._ranks.world > 1 else error) from None
+
     def _labels(self, split: Split, numbers: Numbers) -> torch.Tensor:
         return torch.from_numpy(split.labels[numbers]).to(self._settings.device)
 
@@ -291,7 +298,7 @@ class Trainer:
             batch = mine[first : first + _EVALUATED]
             y = self._labels(split, batch)
             with self._cast():
-                out = self.net(self._inputs(split.images(batch))).float()
+                out = self.net(self._inputs(self._images(split, batch))).float()
             total += torch.stack([nn.functional.cross_entropy(out, y, reduction="sum"), (out.argmax(1) == y).sum()])
         self._sum(total)
         loss, right = (total / len(numbers)).tolist()
