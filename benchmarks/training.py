@@ -103,10 +103,11 @@ def in_order(chosen: Sequence[str], given: argparse.Namespace) -> list[Cell]:
 def _turn(section: str, row: str, size: int) -> tuple[int, int]:
     """When a cell's turn comes; those with the same turn in the order of the table."""
     if section == "width":
-        return 10 if row == WIDE[-1] else {64: 2, 128: 2, 1024: 7, 2048: 9}.get(size, 5), size
+        late = {64: 2, 128: 2, 2048: 9}.get(size, 5)
+        return 10 if row == WIDE[-1] else late + 3 * (late == 5 and row == "lselu+mixup"), size
     if row in ESSENTIAL:
         return {HEADLINE: 0, DEPTHS[-1]: 4}.get(size, 1), size
-    return (3 if row in WIDE else 6) if size == HEADLINE else 8, size
+    return (3 if row in WIDE else 4 if row == "lselu 0.03" else 6) if size == HEADLINE else 9, size
 
 
 def measured(cell: Cell) -> dict[str, Any]:
