@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -63,7 +64,8 @@ PASSED_ON = (
     "--lr",
     metavar="R",
     default="auto",
-    help="Learning rate, several to choose from, or auto: the best on validation images of 0.001 0.003 0.01 0.03 0.1.",
+    help="Learning rate, several to choose from, or auto: the best of 0.0003 0.001 0.003 0.01 0.03 0.1 on validation "
+    "images.",
 )
 @click.option("--weight-decay", metavar="D", default="0", help="Of weights alone.  [default: 0]")
 @click.option("--mixup-alpha", metavar="A", default="0.2", help="Of +mixup: t ~ Beta(A, A).  [default: 0.2]")
@@ -102,7 +104,7 @@ def command(**given: Any) -> int:
         options["act"] = acts
     options |= {"expr": given["expr"], "set": single_values(given["values"])}
     figure = _figure(given)
-    from snn_cli.engine.distributed import rank
+    from snn_cli.engine.distributed import OfOneRank, rank
     from snn_cli.training.compare import train
 
     report, conclusion = _report(output, form)
@@ -119,7 +121,7 @@ def command(**given: Any) -> int:
     except KeyboardInterrupt:
         interrupted = True
     except SnnError as error:
-        if rank():  # the first process tells
+        if rank() and not isinstance(error, OfOneRank):  # the first process tells
             return error.exit_code
         raise
     finally:
@@ -140,11 +142,13 @@ def command(**given: Any) -> int:
 def _how_to_go_on(output: Output, given: dict[str, Any]) -> None:
     path = given["resume"] or given["checkpoint"]
     if path is None:
-        output.message("interrupted; --checkpoint FILE would have kept what was finished")
-    else:
+        output.message("interrupted; --checkpoint FILE would have kept what was done")
+    elif not os.path.exists(path):
         output.message(
-            f"interrupted; the epochs that were finished are kept\nhint: the same command with --resume {path}"
+            f"interrupted before there was anything to keep\nhint: the same command with --checkpoint {path}"
         )
+    else:
+        output.message(f"interrupted; what was done is kept\nhint: the same command with --resume {path}")
 
 
 def _bar(output: Output, verbose: bool) -> Callable[[Progress], None] | None:

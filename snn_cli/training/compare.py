@@ -6,6 +6,8 @@ import json
 import math
 import os
 import threading
+import zlib
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -13,7 +15,7 @@ import numpy as np
 from snn_cli import activations, architectures, ensembles
 from snn_cli.engine import device as devices
 from snn_cli.engine import distributed
-from snn_cli.errors import InputError
+from snn_cli.errors import CannotCompute, InputError
 from snn_cli.exact import Number, nearest_double, positive_integer, rational
 from snn_cli.records import Accuracy, Curve, Difference, Growth, Note, Params, Training, Tried
 from snn_cli.solver import solve
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from snn_cli.training.networks import Design
 
 DEFAULT_ACT = "relu+bn,selu,lselu,sselu"
-GRID = ("0.001", "0.003", "0.01", "0.03", "0.1")
+GRID = ("0.0003", "0.001", "0.003", "0.01", "0.03", "0.1")
 """Learning rates that ``auto`` tries."""
 
 VALIDATED = 5
@@ -135,8 +137,24 @@ def train(
     try:
         with distributed.ranks(place) as ranks:
             return _Comparison(plan, found, ranks, metrics, profile, progress).run(solutions, report)
+    except (MemoryError, RuntimeError) as error:
+        raise _explained(error, plan, str(place)) or error from None
     finally:
         torch.set_num_threads(before)
+
+
+def _explained(error: Exception, plan: Plan, place: str) -> CannotCompute | None:
+    """What torch raises where the machine is not enough, as an error of the user's; None for anything else."""
+    first, *_ = str(error).splitlines() or [""]
+    module = type(error).__module__
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "allocate memory" in first:
+        less = f"--batch {max(1, plan.batch // 2)}, or a smaller network"
+        return CannotCompute(f"{place} ran out of memory{first and ': '}{first}", less)
+    if plan.compile and module.startswith(("torch._dynamo", "torch._inductor")):
+        return CannotCompute(f"--compile does not work here: {first}", "leave out --compile")
+    if module == "torch.distributed" or "onnection closed by peer" in first or "onnection reset by peer" in first:
+        return CannotCompute(f"a process of this run is gone: {first}")
+    return None
 
 
 class Progress(NamedTuple):
@@ -178,10 +196,11 @@ class Plan(NamedTuple):
     checkpoint: str | None
     resume: str | None
 
-    def signature(self, device: str) -> dict[str, Any]:
+    def signature(self, found: Dataset, ranks: Ranks) -> dict[str, Any]:
         """What a resumed comparison must share: all that decides a number; not which variants, nor how many seeds."""
         return {
             "data": self.data,
+            "images": _fingerprint(found),
             "image": self.image,
             "architecture": self.architecture,
             "depth": self.depth,
@@ -197,8 +216,18 @@ class Plan(NamedTuple):
             "mixup_alpha": self.mixup_alpha,
             "augment": self.augment,
             "precision": self.precision,
-            "device": device,
+            "compile": self.compile,
+            "channels_last": self.channels_last,
+            "threads": self.threads or 1,
+            "device": ranks.device.type,
+            "processes": ranks.world,
         }
+
+
+def _fingerprint(found: Dataset) -> str:
+    """How many images there are to train on and to test, and a checksum of their classes and moments."""
+    parts = [found.train.labels.tobytes(), found.test.labels.tobytes(), repr((found.mean, found.deviation)).encode()]
+    return f"{len(found.train.labels)} and {len(found.test.labels)}, {zlib.crc32(b''.join(parts)):08x}"
 
 
 def check(
@@ -392,7 +421,7 @@ class _Comparison:
         self._plan, self._data, self._ranks = plan, found, ranks
         self._metrics, self._profile, self._progress = metrics, profile, progress
         first = not ranks.rank
-        signature = plan.signature(ranks.device.type)
+        signature = plan.signature(found, ranks)
         self._journal: Journal = (
             Journal.resumed(plan.resume, signature, first)
             if plan.resume
@@ -406,13 +435,23 @@ class _Comparison:
             plan.architecture, plan.depth, plan.width or 0, plan.multiplier, plan.weights, found.shape, found.classes
         )
         self._train, self._validated = _parts(found)
-        if plan.batch > len(self._train):
-            raise InputError(
-                f"--batch is {plan.batch}; there are {len(self._train)} images to train on",
-                f"--batch {len(self._train)}",
-            )
+        self._check_batch(len(self._train if len(plan.rates) > 1 else found.train.labels))
+        if plan.resume and metrics and first:
+            self._complete_metrics(metrics)
         self._done, self._total = 0, len(plan.variants) * (plan.seeds + (len(plan.rates) if len(plan.rates) > 1 else 0))
         self._seconds = 0.0
+
+    def _check_batch(self, images: int) -> None:
+        batch, world = self._plan.batch, self._ranks.world
+        if batch > images:
+            raise InputError(f"--batch is {batch}; there are {images} images to train on", f"--batch {images}")
+        if batch < world:
+            raise InputError(f"--batch is {batch}; each of {world} processes takes a part of it", f"--batch {world}")
+        if batch // world < 2 and any(variant.bn for variant in self._plan.variants):
+            raise InputError(
+                f"--batch is {batch}: batch normalization takes the deviation of at least two images a process",
+                f"--batch {2 * world}",
+            )
 
     def run(
         self, solutions: Sequence[Solution | None], report: Callable[[Training], None] | None
@@ -439,7 +478,7 @@ class _Comparison:
                 )
                 loss = run.loss if math.isfinite(run.loss) else None
                 tried.append(Tried(nearest_double(each), run.accuracy, loss, run.diverged))
-            best = max(range(len(tried)), key=lambda i: (tried[i].accuracy, -(_or_infinite(tried[i].loss))))
+            best = max(range(len(tried)), key=lambda i: _merit(tried[i]))
             rate = plan.rates[best]
         runs = []
         everything = np.arange(len(data.train.labels))
@@ -467,8 +506,12 @@ class _Comparison:
                 if self._progress is not None and not self._ranks.rank:
                     self._progress(self._where(name, state))
 
-            run = trainer.run(train, tested, nearest_double(rate), self._journal.state(name), on_epoch)
-            with _Whole():
+            held = _Whole() if self._journal.writes and self._ranks.world == 1 else _Now()
+            with held:
+                run = trainer.run(
+                    train, tested, nearest_double(rate), self._journal.state(name), on_epoch,
+                    held.interrupted, partial(self._journal.stands, name),
+                )  # fmt: skip
                 self._journal.finish(name, run)
         self._done += 1
         self._seconds += run.seconds
@@ -481,11 +524,27 @@ class _Comparison:
         return Progress(name, state.epochs[-1], self._plan.epochs, self._done, self._total, left)
 
     def _note(self, name: str, epoch: Epoch) -> None:
-        if self._metrics is None:
+        if self._metrics is not None:
+            _append(self._metrics, [(name, epoch)])
+
+    def _complete_metrics(self, path: str) -> None:
+        """After a kill the last line may be cut short, or missing where the checkpoint already had its epoch."""
+        if not os.path.exists(path):
             return
-        values = {key: _value(value) if isinstance(value, float) else value for key, value in epoch._asdict().items()}
-        with open(self._metrics, "a", encoding="utf-8") as file:
-            file.write(json.dumps({"run": name, **values}, allow_nan=False) + "\n")
+        try:
+            with open(path, "r+b") as file:
+                *lines, torn = file.read().split(b"\n")
+                if torn:
+                    file.truncate(sum(len(line) + 1 for line in lines))
+        except OSError as error:
+            raise InputError(f"--metrics {path} cannot be read: {error.strerror or error}", "--metrics FILE") from None
+        try:
+            known = {(line["run"], line["epoch"]) for line in map(json.loads, lines)}
+        except (ValueError, KeyError, TypeError):
+            raise InputError(
+                f"--metrics {path} holds something else, and is not added to", f"--metrics {path}.new"
+            ) from None
+        _append(path, [each for each in self._journal.epochs() if (each[0], each[1].epoch) not in known])
 
     def _record(
         self,
@@ -547,6 +606,18 @@ class _Comparison:
         )
 
 
+def _append(path: str, epochs: Sequence[tuple[str, Epoch]]) -> None:
+    lines = []
+    for name, epoch in epochs:
+        values = {key: _value(value) if isinstance(value, float) else value for key, value in epoch._asdict().items()}
+        lines.append(json.dumps({"run": name, **values}, allow_nan=False) + "\n")
+    try:
+        with open(path, "a", encoding="utf-8") as file:
+            file.writelines(lines)
+    except OSError as error:
+        raise CannotCompute(f"{path} cannot be written: {error.strerror or error}", "--metrics FILE") from None
+
+
 def _parts(found: Dataset) -> tuple[Any, Any]:
     """Numbers of the images to train on while the learning rate is chosen, and of those that it is chosen by.
 
@@ -584,28 +655,53 @@ def _value(x: float) -> float | None:
     return x if math.isfinite(x) else None
 
 
-def _or_infinite(x: float | None) -> float:
-    return math.inf if x is None else x
+def _merit(tried: Tried) -> tuple[bool, float, float]:
+    """A rate that diverged is worse than any other, also where the others are no better than guessing."""
+    return not tried.diverged, tried.accuracy, -math.inf if tried.loss is None else -tried.loss
 
 
-class _Whole:
-    """Ctrl-C arrives when the block is left, where that is possible: what is written is then written whole."""
+class _Now:
+    """Ctrl-C arrives at once."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, error: Any, *_: Any) -> None:
+        pass
+
+    def interrupted(self) -> bool:
+        """Whether it has arrived."""
+        return False
+
+
+class _Whole(_Now):
+    """Ctrl-C arrives when the block is left, where that is possible: what is done is then done whole; or pressed twice.
+
+    The block may ask whether it was interrupted, to end early.
+    """
 
     def __enter__(self) -> None:
         import signal
 
         self._before: Any = None
         self._held = False
-        if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGINT, self._hold)
+        before = signal.getsignal(signal.SIGINT)
+        if threading.current_thread() is threading.main_thread() and callable(before):  # not where it is ignored
+            self._before = before
+            signal.signal(signal.SIGINT, self._hold)
 
     def _hold(self, *_: Any) -> None:
+        if self._held:
+            raise KeyboardInterrupt
         self._held = True
 
-    def __exit__(self, *_: Any) -> None:
+    def interrupted(self) -> bool:
+        return self._held
+
+    def __exit__(self, error: Any, *_: Any) -> None:
         import signal
 
         if self._before is not None:
             signal.signal(signal.SIGINT, self._before)
-        if self._held:
+        if self._held and error is None:
             raise KeyboardInterrupt

@@ -222,6 +222,6 @@ def growth(net: Plain, x: Tensor, target: Tensor) -> float:
         with torch.no_grad():
             for name, value in net.named_buffers():
                 value.copy_(buffers[name])
-    norms = [g.double().flatten(1).square().sum(1) for g in (first, last)]
+    norms = [g.cpu().double().flatten(1).square().sum(1) for g in (first, last)]
     found = (norms[0].log() - norms[1].log()).mean().item()
     return found if math.isfinite(found) else math.nan
