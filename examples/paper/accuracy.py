@@ -38,11 +38,11 @@ def comparison(act: str, depth: str, epochs: str, seeds: str, lr: str, width: st
 
 FULL = Size(
     (
-        comparison("selu,dselu,lselu,sselu", "16", "10", "8", "0.003,0.01,0.03"),
-        comparison("selu,dselu,lselu,sselu", "128", "10", "4", "0.0003,0.001,0.003", "64"),
+        comparison("selu,dselu,lselu,sselu", "16", "8", "6", "0.003,0.01"),
+        comparison("selu,dselu,lselu,sselu", "128", "6", "3", "0.0003,0.001,0.003", "64"),
         comparison(
             "relu+bn,sselu,sselu+mixup,sselu+mixup+centralize,sselu+mixup+centralize-activation+trainable",
-            "16", "10", "8", "0.003,0.01,0.03",
+            "16", "8", "6", "0.003,0.01",
         ),
     )
 )  # fmt: skip
@@ -53,8 +53,11 @@ QUICK = Size(
     )
 )
 
+PAPERS = "sselu+mixup+centralize-activation+trainable"
+"""The variant that the paper's abstract names."""
+
 OWN = {
-    "act": "selu,relu+bn,dselu,lselu,sselu,sselu+mixup,sselu+mixup+centralize,sselu+mixup+centralize-activation+trainable",
+    "act": f"selu,relu+bn,dselu,lselu,sselu,sselu+mixup,sselu+mixup+centralize,{PAPERS}",
     "architecture": "conv", "depth": "24", "fanin": "64", "epochs": "60", "batch": "128", "seeds": "3", "lr": "auto",
     "weight_decay": "0.0005",
 }  # fmt: skip
@@ -82,11 +85,12 @@ def gain(record: Training, baseline: Training) -> Mean:
 def show(found: Sequence[Compared]) -> Iterator[str]:
     for options, records in found:
         yield f"$ {command(options)}"
-        yield f"{'variant':<42} {'accuracy, %':>16} {'rate':>7} {'over ' + records[0].variant + ', points':>22} {'diverged':>8}"
+        over = f"over {records[0].variant}, points"
+        yield f"{'variant':<44} {'accuracy, %':>16} {'rate':>7} {over:>22} {'diverged':>8}"
         for r in records:
             accuracy = mean_of(POINT * a for a in r.accuracy.runs)
             over = "" if r is records[0] else str(gain(r, records[0]))
-            yield f"{r.variant:<42} {accuracy!s:>16} {r.learning_rate:>7g} {over:>22} {r.diverged:>8}"
+            yield f"{r.variant:<44} {accuracy!s:>16} {r.learning_rate:>7g} {over:>22} {r.diverged:>8}"
         yield ""
 
 

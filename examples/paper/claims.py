@@ -1,4 +1,4 @@
-"""What the scripts of this folder share: checks that can fail, means with standard errors, figures that overwrite nothing.
+"""What the scripts of this folder share: checks that can fail, standard errors, figures that overwrite nothing.
 
 A script measures, shows, checks and, where asked, draws. Exit codes: 0 nothing was refuted, 1 a check does not hold,
 2 bad usage, 3 something that is needed is missing.
@@ -26,6 +26,10 @@ class Mean(NamedTuple):
 
     value: float
     se: float
+
+    def size(self) -> Mean:
+        """Its absolute value, as far as errors that are small beside it go."""
+        return Mean(abs(self.value), self.se)
 
     def __str__(self) -> str:
         return f"{self.value:.4g} +- {self.se:.2g}"

@@ -131,7 +131,10 @@ def measure(size: Size) -> Found:
 
 def show(found: Found) -> Iterator[str]:
     yield "solved, and by quadrature of f with these parameters"
-    yield f"{'act':<6} {'epsilon':>9} {'alpha':>9} {'beta':>8} {'gamma':>8}   {'E[f^2] - 1':>10} {'chi - 1 - eps':>13} {'gamma off':>9}"
+    yield (
+        f"{'act':<6} {'epsilon':>9} {'alpha':>9} {'beta':>8} {'gamma':>8}   {'E[f^2] - 1':>10} {'chi - 1 - eps':>13} "
+        f"{'gamma off':>9}"
+    )
     for s, second, chi, gamma, *_ in found.rows:
         p = s.params
         yield (
@@ -141,8 +144,16 @@ def show(found: Found) -> Iterator[str]:
     yield ""
     for a in found.baselines:
         c = a.conditions
-        yield f"{a.act:<6} E[f^2] = {a.second_moment:.4f}, gamma with weights that mend that = {a.mended.gamma:.4f}; conditions as it is: {c.forward}, {c.backward}, {c.attraction}"
+        yield (
+            f"{a.act:<6} E[f^2] {a.second_moment:.4f} ({holds(c.forward)}), E[f'^2] {a.chi:.4f} ({holds(c.backward)}), "
+            f"gamma {a.gamma:.4f} ({holds(c.attraction)}); with weights that mend the first: {a.mended.chi:.4f} and "
+            f"{a.mended.gamma:.4f}"
+        )
     yield ""
+
+
+def holds(condition: bool) -> str:
+    return "holds" if condition else "does not hold"
 
 
 def worst(values: Iterable[float]) -> float:

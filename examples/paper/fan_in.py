@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from claims import Check, Mean, Script, agrees, mean_of, run
+from claims import Check, Mean, Script, agrees, run
 
 from snn_cli import simulate, solve, verify
 
@@ -120,7 +120,10 @@ def exponent(rows: Sequence[Row]) -> Mean:
 
 def show(rows: Sequence[Row]) -> Iterator[str]:
     yield f"{ACT} at {EPSILON}; means of the weights in their own deviations"
-    yield f"{'fan-in':>6} {'tolerance':>9} {'measured':>19} {'factor at it':>16}   at {SAME}: {'factor':>6} {'left':>6} {'|mean|':>8}"
+    yield (
+        f"{'fan-in':>6} {'tolerance':>9} {'measured':>19} {'factor at it':>16}   at {SAME}: {'factor':>6} {'left':>6} "
+        f"{'|mean|':>8}"
+    )
     for r in rows:
         yield (
             f"{r.fan_in:>6} {r.tolerance:>9.5f} {r.measured!s:>19} {r.factor!s:>16}            {r.factor_same:>6.3f} "

@@ -13,7 +13,6 @@ val, in them a folder a class):
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import subprocess
 import sys
@@ -51,7 +50,10 @@ class Size(NamedTuple):
 SMALL = {"image": "32", "batch": "16", "device": "cpu", "precision": "bfloat16"}
 FULL = Size({**SMALL, "width-multiplier": "0.25", "epochs": "6", "seeds": "2", "lr": "0.01,0.03"}, 64, 24, 4)
 QUICK = Size(
-    {**SMALL, "act": "relu+bn,sselu+mixup+centralize-activation+trainable", "width-multiplier": "0.0625", "epochs": "1", "lr": "0.01", "batch": "8"},
+    {
+        **SMALL, "act": "relu+bn,sselu+mixup+centralize-activation+trainable", "width-multiplier": "0.0625",
+        "epochs": "1", "lr": "0.01", "batch": "8",
+    },
     8, 4, 2,
 )  # fmt: skip
 
@@ -147,13 +149,17 @@ def show(found: Found) -> Iterator[str]:
     yield f"$ snn {shlex.join(arguments({}, 'IMAGENET', Path('OUT')))}"
     yield "on several GPUs: torchrun --nproc-per-node 8 -m snn_cli train ... (the same)"
     yield ""
-    yield f"rehearsed on {found.size.classes} classes of {found.size.train} generated images, with {' '.join(f'--{k} {v}' for k, v in found.size.options.items())}:"
+    sizes = " ".join(f"--{name} {value}" for name, value in found.size.options.items())
+    yield f"rehearsed on {found.size.classes} classes of {found.size.train} generated images, with {sizes}:"
     if found.errors:
         yield found.errors.rstrip()
     yield f"{'variant':<44} {'accuracy':>8} {'loss':>7} {'rate':>6} {'diverged':>8} {'seconds':>8}"
     for r in found.records:
         loss = "-" if r["loss"] is None else f"{r['loss']:.3f}"
-        yield f"{r['variant']:<44} {r['accuracy']['mean']:>8.3f} {loss:>7} {r['learning_rate']:>6g} {r['diverged']:>8} {r['seconds']:>8.1f}"
+        yield (
+            f"{r['variant']:<44} {r['accuracy']['mean']:>8.3f} {loss:>7} {r['learning_rate']:>6g} {r['diverged']:>8} "
+            f"{r['seconds']:>8.1f}"
+        )
     yield ""
 
 
@@ -182,8 +188,8 @@ def check(found: Found) -> list[Check]:
 SCRIPT = Script(
     __doc__, FULL, QUICK, measure, show, check,
     [
-        "train on ImageNet: 1.28 million images and days of a GPU are not at hand; the accuracy of 71.95% is not checked, "
-        "nor that it is above batch normalization's",
+        "train on ImageNet: 1.28 million images and days of a GPU are not at hand; the accuracy of 71.95% is not "
+        "checked, nor that it is above batch normalization's",
         "run --device cuda, torchrun and a real learning rate schedule: the rehearsal is on a CPU",
     ],
 )  # fmt: skip
@@ -204,7 +210,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     out.mkdir(parents=True, exist_ok=True)
     words = arguments({}, options.data_dir, out, resume=(out / "checkpoint").exists())
     print(f"$ snn {shlex.join(words)}", flush=True)
-    os.execv(sys.executable, [sys.executable, "-m", "snn_cli", *words])
+    return subprocess.run([sys.executable, "-m", "snn_cli", *words]).returncode
 
 
 if __name__ == "__main__":

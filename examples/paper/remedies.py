@@ -192,12 +192,11 @@ def check(found: Found) -> list[Check]:
     checks = []
     for r in found.rows:
         where = f"a weight mean of {r.share:g} tolerances"
-        size = Mean(abs(r.log_q.value), r.log_q.se)
         if r.remedy == "weights":
-            checks.append(below(f"centralized weights hold q at {where}: |log10 q|", size, HELD))
+            checks.append(below(f"centralized weights hold q at {where}: |log10 q|", r.log_q.size(), HELD))
             checks.append(agrees("and the mean of the units at 0", r.mean, 0))
         elif r.share < 1:
-            checks.append(below(f"{SAYS[r.remedy]} holds q at {where}: |log10 q|", size, HELD))
+            checks.append(below(f"{SAYS[r.remedy]} holds q at {where}: |log10 q|", r.log_q.size(), HELD))
         else:
             checks.append(above(f"{SAYS[r.remedy]} does not hold q at {where}: log10 q", r.log_q, HELD))
     for s in found.steps:

@@ -146,8 +146,8 @@ def over_epsilon(found: Found, act: str) -> list[Check]:
             all(s.gamma < d.gamma for s, d in kept),
         ),
         Check(
-            f"{act} is weaker at all {len(shrunk)} from {shrunk[0][0].epsilon:.3g} to {shrunk[-1][0].epsilon:.3g}, where "
-            f"dSELU shrinks positive inputs; allowed that too, it is no weaker",
+            f"{act} is weaker at all {len(shrunk)} from {shrunk[0][0].epsilon:.3g} to {shrunk[-1][0].epsilon:.3g}, "
+            "where dSELU shrinks positive inputs; allowed that too, it is no weaker",
             all(s.gamma > d.gamma for s, d in shrunk) and max(tied) < 1e-12,
         ),
     ]
