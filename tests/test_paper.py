@@ -92,7 +92,7 @@ WRONG = {
     ],
     "remedies": [
         ("centralized weights hold q", lambda f: f._replace(rows=each(f.rows, log_q=Mean(2.0, 0.01)))),
-        ("nothing does not hold", lambda f: f._replace(rows=each(f.rows, log_q=Mean(0.0, 0.01)))),
+        ("without remedy does not hold", lambda f: f._replace(rows=each(f.rows, log_q=Mean(0.0, 0.01)))),
         ("V_c, relu", lambda f: f._replace(steps=each(f.steps, q=lambda r: Mean(r.plain, 0.01)))),
         ("mixup: q of the inputs", lambda f: f._replace(mixed={"mixup": (f.mixed["mixup"][0], 1.0, 0.0, 0.0)})),
         ("mixup makes them smaller", lambda f: f._replace(trained={**f.trained, "mixup": [(0.0, 9.0), (0.0, 9.1)]})),

@@ -38,11 +38,11 @@ def comparison(act: str, depth: str, epochs: str, seeds: str, lr: str, width: st
 
 FULL = Size(
     (
-        comparison("selu,dselu,lselu,sselu", "16", "8", "6", "0.003,0.01"),
-        comparison("selu,dselu,lselu,sselu", "128", "6", "3", "0.0003,0.001,0.003", "64"),
+        comparison("selu,dselu,lselu,sselu", "16", "6", "5", "0.003,0.01"),
+        comparison("selu,dselu,lselu,sselu", "128", "5", "3", "0.0001,0.0003,0.001", "64"),
         comparison(
             "relu+bn,sselu,sselu+mixup,sselu+mixup+centralize,sselu+mixup+centralize-activation+trainable",
-            "16", "8", "6", "0.003,0.01",
+            "16", "6", "5", "0.003,0.01",
         ),
     )
 )  # fmt: skip

@@ -102,7 +102,7 @@ def optimum(act: str, epsilon: float) -> dict[str, float]:
         return w @ f**2 + lam**2 / 2, w @ df**2 + lam**2 / 2, w @ (z * f * df) + lam**2 / 2
 
     found = minimize(
-        lambda p: moments(p)[2], (1.2, 1.5, 0.5), method="SLSQP", bounds=[(1, 2), (0.01, 20), (0.01, 5)],
+        lambda p: moments(p)[2], (1.2, 1.5, 0.5), method="SLSQP", bounds=[(1, 2), (0.01, 20), (-5 if act == "lselu" else 0.01, 5)],
         constraints=[
             {"type": "eq", "fun": lambda p: moments(p)[0] - 1},
             {"type": "eq", "fun": lambda p: moments(p)[1] - 1 - epsilon},

@@ -29,6 +29,11 @@ REMEDIES: dict[str, dict[str, Any]] = {
 }
 TRAINED = ("nothing", "mixup", "weights")
 
+HELD = 0.5
+"""Of ``|log10 q|``: q within a factor of 3."""
+
+SAYS = {"nothing": "a network without remedy", "activation": "a centralized activation", "mixup": "mixup of the inputs"}
+
 
 class Size(NamedTuple):
     """Random networks; then the trained: width, layers, epochs, seeds."""
@@ -46,7 +51,7 @@ class Size(NamedTuple):
     seeds: int
 
 
-FULL = Size(512, 20, 8, 4, 8, (0.5, 2.0), tuple(REMEDIES), 512, 8, 8, 8)
+FULL = Size(512, 20, 8, 4, 6, (0.5, 2.0), tuple(REMEDIES), 256, 6, 5, 6)
 QUICK = Size(128, 8, 8, 2, 3, (2.0,), ("nothing", "weights", "activation"), 64, 4, 1, 2)
 
 
@@ -216,12 +221,6 @@ def check(found: Found) -> list[Check]:
         below("centralized weights keep them at 0", mean_of(after for _, after in found.trained["weights"]), 1e-3),
     ]  # fmt: skip
     return checks
-
-
-HELD = 0.5
-"""Of ``|log10 q|``: q within a factor of 3."""
-
-SAYS = {"nothing": "nothing", "activation": "a centralized activation", "mixup": "mixup of the inputs"}
 
 
 def draw(found: Found, axes: Sequence[Any]) -> None:
