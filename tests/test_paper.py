@@ -14,6 +14,7 @@ import pytest
 from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
+from test_data import write_cifar
 
 pytest.importorskip("torch")
 PAPER = ROOT / "examples" / "paper"
@@ -122,6 +123,15 @@ def test_accuracy_is_judged_both_ways():
     assert better("", Mean(-3.0, 0.1)).holds is False
     assert better("", Mean(0.3, 0.1)).holds is None
     assert better("", Mean(-1.0, 0.1)).holds is None
+
+
+def test_accuracy_takes_data_of_your_own(tmp_path, capsys):
+    write_cifar(tmp_path)
+    assert module("accuracy").main(["--quick", "--data", "cifar10", "--data-dir", str(tmp_path)]) in (0, 1)
+    out = capsys.readouterr().out
+    assert out.startswith("$ snn train --act selu,sselu+mixup --architecture conv ")
+    assert "sselu+mixup over selu, points" in out
+    assert module("accuracy").main(["--data", "cifar10", "--data-dir", str(tmp_path / "none")]) == 2
 
 
 def test_a_refuted_claim_ends_with_one_and_a_bad_file_with_two(tmp_path, capsys):

@@ -143,7 +143,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return conclude(SCRIPT, QUICK if options.quick else FULL, options.plot)
     own = {**OWN, "data": options.data, "data_dir": options.data_dir, "device": options.device}
     if options.quick:
-        own |= {"depth": "3", "fanin": "8", "epochs": "1", "seeds": "2", "lr": "0.01"}
+        own |= comparison("selu,sselu+mixup", "3", "1", "2", "0.01", "8") | {"batch": "16"}
     print(f"$ {command(own)}\n", flush=True)
     return conclude(SCRIPT._replace(limits=[], panels=1), Size((own,)), options.plot)
 

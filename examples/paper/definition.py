@@ -101,8 +101,9 @@ def optimum(act: str, epsilon: float) -> dict[str, float]:
         df = lam * (alpha * np.exp(z) + beta) if act == "lselu" else lam * alpha * beta * np.exp(beta * z)
         return w @ f**2 + lam**2 / 2, w @ df**2 + lam**2 / 2, w @ (z * f * df) + lam**2 / 2
 
+    least = -5 if act == "lselu" else 0.01
     found = minimize(
-        lambda p: moments(p)[2], (1.2, 1.5, 0.5), method="SLSQP", bounds=[(1, 2), (0.01, 20), (-5 if act == "lselu" else 0.01, 5)],
+        lambda p: moments(p)[2], (1.2, 1.5, 0.5), method="SLSQP", bounds=[(1, 2), (0.01, 20), (least, 5)],
         constraints=[
             {"type": "eq", "fun": lambda p: moments(p)[0] - 1},
             {"type": "eq", "fun": lambda p: moments(p)[1] - 1 - epsilon},
