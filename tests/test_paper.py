@@ -14,6 +14,7 @@ import pytest
 from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import ttest_1samp
 from test_data import write_cifar
 
 pytest.importorskip("torch")
@@ -46,7 +47,8 @@ FINITE = st.floats(-1e6, 1e6)
 def test_quick_form_refutes_nothing(name):
     script = module(name)
     checks = script.check(found(name))
-    assert any(check.holds for check in checks)
+    assert checks
+    assert name == "accuracy" or any(check.holds for check in checks)  # two seeds tell no accuracies apart
     assert [check.says for check in checks if check.holds is False] == []
     text = "\n".join(script.show(found(name))) + claims.verdict(checks, script.SCRIPT.limits)
     assert "could not" in text
@@ -95,9 +97,9 @@ WRONG = {
         ("centralized weights hold q", lambda f: f._replace(rows=each(f.rows, log_q=Mean(2.0, 0.01)))),
         ("without remedy does not hold", lambda f: f._replace(rows=each(f.rows, log_q=Mean(0.0, 0.01)))),
         ("V_c, relu", lambda f: f._replace(steps=each(f.steps, q=lambda r: Mean(r.plain, 0.01)))),
-        ("mixup: q of the inputs", lambda f: f._replace(mixed={"mixup": (f.mixed["mixup"][0], 1.0, 0.0, 0.0)})),
-        ("mixup makes them smaller", lambda f: f._replace(trained={**f.trained, "mixup": [(0.0, 9.0), (0.0, 9.1)]})),
-        ("keep them at 0", lambda f: f._replace(trained={**f.trained, "weights": [(0.0, 0.5), (0.0, 0.51)]})),
+        ("mixup: q of the inputs", lambda f: f._replace(mixed={"mixup": (f.mixed["mixup"][0], 9.0, 0.0, 0.0)})),
+        ("mixup makes them smaller", lambda f: f._replace(trained={**f.trained, "mixup": [(0.0, 1e6), (0.0, 1e6)]})),
+        ("keep them at 0", lambda f: f._replace(trained={**f.trained, "weights": [(0.0, 0.5), (0.0, 0.5)]})),
     ],
     "imagenet": [
         ("ends with code 0", lambda f: f._replace(code=1)),
@@ -174,13 +176,16 @@ def test_mean_has_the_standard_error_of_the_textbook(values):
     assert mean.se == pytest.approx(statistics.stdev(values) / math.sqrt(len(values)), rel=1e-9, abs=1e-9)
 
 
-@given(FINITE, st.floats(0, 1e3), FINITE)
-def test_above_and_below_are_mirrors(value, se, bound):
-    above, below = (judge("x", Mean(value, se), bound).holds for judge in (claims.above, claims.below))
-    if abs(value - bound) > 4.001 * se:
-        assert above is (value > bound)
-        assert below is (value < bound)
-    elif abs(value - bound) < 3.999 * se:
+@given(st.lists(FINITE, min_size=2, max_size=20), FINITE)
+def test_decisions_are_those_of_students_test(values, bound):
+    above, below = (judge("x", claims.mean_of(values), bound).holds for judge in (claims.above, claims.below))
+    if len(set(values)) == 1:
+        return
+    p = ttest_1samp(values, bound).pvalue
+    if p < 0.00099:
+        assert above is (statistics.fmean(values) > bound)
+        assert below is not above
+    elif p > 0.00101:
         assert above is below is None
 
 

@@ -105,7 +105,7 @@ def check(found: Sequence[Compared]) -> list[Check]:
 
 
 def better(where: str, measured: Mean) -> Check:
-    """Confirmed where it is better by four standard errors, refuted where it is worse by more than the paper's gain."""
+    """Confirmed where it is better beyond chance, refuted where it is worse by more than the gain in the paper."""
     shown = above(where, measured, 0)
     if shown.holds:
         return shown

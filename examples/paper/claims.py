@@ -17,19 +17,27 @@ from typing import Any, NamedTuple
 
 from snn_cli import InputError, MissingExtra, SnnError
 
-SIGMAS = 4.0
-"""Standard errors that decide."""
+LEVEL = 0.001
+"""Of every decision, two-sided: Student's t, since standard errors are of a few groups."""
 
 
 class Mean(NamedTuple):
-    """Of independent groups, with its standard error."""
+    """Of independent groups, with its standard error, and how many there were."""
 
     value: float
     se: float
+    groups: float = math.inf
+
+    @property
+    def margin(self) -> float:
+        """Distance from the truth that is exceeded with the probability `LEVEL` alone."""
+        from scipy.special import stdtrit
+
+        return self.se * abs(float(stdtrit(min(self.groups - 1, 1e9), LEVEL / 2)))
 
     def size(self) -> Mean:
         """Its absolute value, as far as errors that are small beside it go."""
-        return Mean(abs(self.value), self.se)
+        return self._replace(value=abs(self.value))
 
     def __str__(self) -> str:
         return f"{self.value:.4g} +- {self.se:.2g}"
@@ -47,12 +55,12 @@ def mean_of(values: Iterable[float]) -> Mean:
     found = list(values)
     mean = math.fsum(found) / len(found)
     square = math.fsum((value - mean) ** 2 for value in found) / (len(found) - 1)
-    return Mean(mean, math.sqrt(square / len(found)))
+    return Mean(mean, math.sqrt(square / len(found)), len(found))
 
 
 def agrees(what: str, measured: Mean, theory: float, allowed: float = 0.0) -> Check:
-    """Holds within four standard errors, and what the theory itself may be off."""
-    within = abs(measured.value - theory) <= SIGMAS * measured.se + allowed
+    """Holds within the margin, and what the theory itself may be off."""
+    within = abs(measured.value - theory) <= measured.margin + allowed
     spare = f", which may be off by {allowed:.2g}" if allowed else ""
     return Check(f"{what}: measured {measured}, theory {theory:.4g}{spare}", within)
 
@@ -63,23 +71,23 @@ def equals(what: str, value: float, expected: float, tolerance: float) -> Check:
 
 
 def above(what: str, measured: Mean, bound: float) -> Check:
-    """Holds, or does not, by four standard errors; undecided between."""
-    if measured.value - SIGMAS * measured.se > bound:
+    """Holds, or does not, by more than the margin; undecided between."""
+    if measured.value - measured.margin > bound:
         holds: bool | None = True
     else:
-        holds = False if measured.value + SIGMAS * measured.se < bound else None
+        holds = False if measured.value + measured.margin < bound else None
     return Check(f"{what}: {measured}, above {bound:.4g}", holds)
 
 
 def below(what: str, measured: Mean, bound: float) -> Check:
     """As ``above``, on the other side."""
-    mirrored = above(what, Mean(-measured.value, measured.se), -bound)
+    mirrored = above(what, measured._replace(value=-measured.value), -bound)
     return Check(f"{what}: {measured}, below {bound:.4g}", mirrored.holds)
 
 
 def difference(a: Mean, b: Mean) -> Mean:
-    """Of two independent means."""
-    return Mean(a.value - b.value, math.hypot(a.se, b.se))
+    """With the error of independent means: more than that of means over the same seeds, which share their chance."""
+    return Mean(a.value - b.value, math.hypot(a.se, b.se), min(a.groups, b.groups))
 
 
 class Script(NamedTuple):

@@ -59,7 +59,7 @@ class Row(NamedTuple):
     def measured(self) -> Mean:
         """The tolerance that the measured factor gives."""
         value = self.tolerance / self.factor.value
-        return Mean(value, value * self.factor.se / self.factor.value)
+        return Mean(value, value * self.factor.se / self.factor.value, self.factor.groups)
 
 
 def measure(size: Size) -> list[Row]:
@@ -104,7 +104,7 @@ def factor(means: Sequence[Sequence[float]]) -> Mean:
     without = [increments([t - each for t, each in zip(total, one, strict=True)]) for one in means]
     middle = math.fsum(without) / n
     error = math.sqrt((n - 1) / n * math.fsum((value - middle) ** 2 for value in without))
-    return Mean(increments(total), error)
+    return Mean(increments(total), error, n)
 
 
 def exponent(rows: Sequence[Row]) -> Mean:
@@ -115,7 +115,7 @@ def exponent(rows: Sequence[Row]) -> Mean:
     middle = math.fsum(a * b for a, b in zip(w, x, strict=True)) / math.fsum(w)
     square = math.fsum(a * (b - middle) ** 2 for a, b in zip(w, x, strict=True))
     slope = math.fsum(a * (b - middle) * c for a, b, c in zip(w, x, y, strict=True)) / square
-    return Mean(slope, 1 / math.sqrt(square))
+    return Mean(slope, 1 / math.sqrt(square), min(r.factor.groups for r in rows))
 
 
 def show(rows: Sequence[Row]) -> Iterator[str]:

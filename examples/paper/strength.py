@@ -95,7 +95,7 @@ def on_networks(solution: Solution, size: Size) -> Measured:
     return Measured(
         solution,
         size.fan_in,
-        Mean(gamma, share.se * gamma / (LAYERS * share.value)),
+        Mean(gamma, share.se * gamma / (LAYERS * share.value), share.groups),
         mean_of(run.measured.q_variance for run in spreads),
         spreads[0].theory.q_variance,
     )
