@@ -181,6 +181,8 @@ def write_figure(path: str, panels: int, draw: Callable[[Sequence[Any]], Any]) -
     with pyplot.rc_context({"svg.hashsalt": "snn", "font.size": 9}):
         figure, axes = pyplot.subplots(1, panels, figsize=(4.6 * panels, 3.4), layout="constrained", squeeze=False)
         draw(list(axes[0]))
+        for unused in (panel for panel in axes[0] if not panel.has_data()):
+            unused.remove()
         content = io.BytesIO()
         figure.savefig(
             content, format=kind, metadata={} if kind == "png" else {"Date" if kind == "svg" else "CreationDate": None}

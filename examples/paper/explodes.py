@@ -135,7 +135,7 @@ def draw(rows: Sequence[Row], axes: Sequence[Any]) -> None:
         axes[0].plot(layers, [g / math.log(10) for g in r.gradient_theory], f"C{i}-", lw=1)
         some = slice(None, None, max(1, deepest // 20))
         axes[0].plot(layers[some], [g / math.log(10) for g in r.gradient[some]], f"C{i}o", ms=3, label=name)
-    axes[0].set(xlabel="layer", ylabel="log10 squared gradient, over that of the last layer")
+    axes[0].set(xlabel="layer", ylabel="log10 |gradient|^2, over the last layer's")
     axes[0].legend()
     for i, act in enumerate(ACTS):
         some = [r for r in rows if r.act == act]

@@ -48,7 +48,7 @@ class Size(NamedTuple):
 
 
 SMALL = {"image": "32", "batch": "16", "device": "cpu", "precision": "bfloat16"}
-FULL = Size({**SMALL, "width-multiplier": "0.25", "epochs": "6", "seeds": "2", "lr": "0.01,0.03"}, 64, 24, 4)
+FULL = Size({**SMALL, "width-multiplier": "0.25", "epochs": "4", "lr": "0.01"}, 48, 24, 4)
 QUICK = Size(
     {
         **SMALL, "act": "relu+bn,sselu+mixup+centralize-activation+trainable", "width-multiplier": "0.0625",
