@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 from scipy.stats import ttest_1samp
 from test_data import write_cifar
 
+from snn_cli import MissingExtra
+
 pytest.importorskip("torch")
 PAPER = ROOT / "examples" / "paper"
 SCRIPTS = sorted(path.stem for path in PAPER.glob("*.py") if path.stem != "claims")
@@ -159,6 +161,16 @@ def test_a_refuted_claim_ends_with_one_and_a_bad_file_with_two(tmp_path, capsys)
     assert captured.err.count("error: --plot") == captured.err.count("hint: ") == 3
     assert (tmp_path / "a.svg").read_bytes() == first
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.svg", "b.svg"]
+
+
+def test_a_missing_extra_is_said(tmp_path, monkeypatch):
+    for missing in ("matplotlib", "PIL"):
+        monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(MissingExtra, match="needs matplotlib"):
+        claims.check_figure(str(tmp_path / "a.svg"))
+    with pytest.raises(MissingExtra, match="needs Pillow"):
+        module("imagenet").generate(tmp_path, module("imagenet").QUICK)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_script_runs_from_anywhere(tmp_path):

@@ -167,7 +167,7 @@ def check_figure(path: str) -> None:
     try:
         import matplotlib  # noqa: F401
     except ImportError:
-        raise MissingExtra("--plot needs matplotlib", "pip install 'snn-cli[plot]'") from None
+        raise MissingExtra("--plot", "matplotlib", "plot") from None
 
 
 def write_figure(path: str, panels: int, draw: Callable[[Sequence[Any]], Any]) -> None:

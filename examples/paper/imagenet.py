@@ -78,7 +78,7 @@ def generate(root: Path, size: Size) -> None:
     try:
         from PIL import Image
     except ImportError:
-        raise MissingExtra("the rehearsal needs Pillow", "pip install 'snn-cli[train]'") from None
+        raise MissingExtra("the rehearsal", "Pillow", "train") from None
     random = np.random.default_rng(0)
     y, x = np.mgrid[:40, :48]
     for part, count in (("train", size.train), ("val", size.val)):
