@@ -499,13 +499,16 @@ def _solved(
 def given_activation(params: Any) -> Activation:
     """The activation of a record: a Solution, a Propagation, or a mapping with ``act`` and ``params``.
 
-    Raises InputError for an unknown activation, and for a parameter that is missing, unknown or no finite number.
+    Raises InputError for an unknown activation, one of installed code, and a parameter that is missing, unknown or no
+    finite number.
     """
     act, values = _field(params, "act"), _field(params, "params")
     if not isinstance(act, str):
         raise InputError(
             "--params holds no activation: it needs a field act", '{"act": "lselu", "params": {"lambda": 1, ...}}'
         )
+    if act.partition(":")[0] in activations.SCHEMES:  # a record is data: reading one runs nobody's code
+        raise InputError(f"--params: {act} is installed code, and no record may have it run", f"--act {act}")
     try:
         given = dict(values) if values is not None else {}
     except (TypeError, ValueError):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 
@@ -146,12 +144,19 @@ def test_through_the_program(here, call):
     assert found["act"] == "torch:own_acts:Shifted"
     error = found["measured"]["log_growth_se"]
     assert abs(found["measured"]["log_growth"] - record.gradient.log_growth) < 4 * error + 0.1
-    piped = call("simulate", "--act", "torch:own_acts:quick", "--depth", "3", "--no-profile", "--json")
-    (here / "r.jsonl").write_text(piped.out)
-    again = call("simulate", "--params", "r.jsonl", "--no-profile", "--json")
-    assert json.loads(again.out)["fixed_point"] == json.loads(piped.out)["fixed_point"]
     with pytest.raises(InputError, match="cannot be exported"):
         export("c", "torch:own_acts:quick")
+
+
+@pytest.mark.parametrize("command", ["simulate", "verify", "analyze", "export --to numpy"])
+def test_no_record_runs_code(here, call, command):
+    """A record is data, from whomever: only the command line names code."""
+    (here / "spy_acts.py").write_text("open('seen', 'w').close()\n")
+    (here / "r.jsonl").write_text('{"act": "torch:spy_acts:F", "params": {}}\n')
+    done = call(*command.split(), "--params", "r.jsonl")
+    assert done.code == 2
+    assert "no record may have it run\nhint: --act torch:spy_acts:F" in done.err
+    assert not (here / "seen").exists()
 
 
 @pytest.mark.usefixtures("here")
