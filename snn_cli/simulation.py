@@ -499,8 +499,8 @@ def _solved(
 def given_activation(params: Any) -> Activation:
     """The activation of a record: a Solution, a Propagation, or a mapping with ``act`` and ``params``.
 
-    Raises InputError for an unknown activation, one of installed code, and a parameter that is missing, unknown or no
-    finite number.
+    Raises InputError for an unknown activation, for one of installed code, and for a parameter that is missing, unknown
+    or no finite number.
     """
     act, values = _field(params, "act"), _field(params, "params")
     if not isinstance(act, str):
