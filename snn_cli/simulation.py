@@ -374,7 +374,7 @@ def _simulate(request: Request) -> Propagation:
         scaled_mixup=request.scaled_mixup,
         fixed_point=run.infinite.fixed_point,
         fixed_points=run.infinite.fixed_points,
-        covariance=Covariance(None, None, None) if run.has_mean else run.infinite.covariance,
+        covariance=Covariance(None, None, None) if run.has_mean else _covariance(run.network),
         isometry=run.isometry(),
         finite=run.finite(),
         gradient=run.gradient(),
@@ -598,7 +598,7 @@ def _angle(correlation: Fraction) -> float:
 
 
 class _Infinite(NamedTuple):
-    """The part that knows no fan-in."""
+    """The part that knows no fan-in. ``following`` is the second moment after ``q_end``, ``gain`` that block's."""
 
     field: MeanField
     path: Path
@@ -609,7 +609,8 @@ class _Infinite(NamedTuple):
     mean_slope: float
     fixed_point: FixedPoint
     fixed_points: tuple[FixedPoint, ...]
-    covariance: Covariance
+    following: float
+    gain: float
     degenerate: bool
     limit: str | None
 
@@ -661,7 +662,8 @@ def _infinite(network: Network) -> _Infinite:
             _known_gamma(FixedPoint(point.q, point.gamma, point.stable, point.depth_scale), network)
             for point in second.fixed_points
         ),
-        covariance=_covariance(field, q_end, ends, limit is None),
+        following=network.variance_w * float(ends.second[0]) + network.variance_b,
+        gain=float(ends.gain[0]),
         degenerate=second.degenerate,
         limit=limit,
     )
@@ -686,11 +688,13 @@ def _known_gamma(point: FixedPoint, network: Network) -> FixedPoint:
     return point._replace(gamma=gamma) if close else point
 
 
-def _covariance(field: MeanField, q: float, ends: LayerMoments, settled: bool) -> Covariance:
-    if not settled and not field.homogeneous:
+@lru_cache(maxsize=_CACHED)
+def _covariance(network: Network) -> Covariance:
+    """Apart from the rest of ``_infinite``: it takes most of the time, and a budget has no use for it."""
+    infinite = _infinite(network)
+    if infinite.limit is not None and not infinite.field.homogeneous:
         return Covariance(None, None, None)
-    following = field.variance_w * float(ends.second[0]) + field.variance_b
-    point = Correlation(field).fixed_point(q, following, float(ends.gain[0]))
+    point = Correlation(infinite.field).fixed_point(infinite.q_end, infinite.following, infinite.gain)
     return Covariance(point.fixed_point, point.slope, point.depth_scale)
 
 
