@@ -35,12 +35,12 @@ def whole(path: str, *, binary: bool = False, force: bool = True) -> Iterator[IO
     """
     if "\0" in path:
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
-    target = os.path.realpath(path)
     encoding = None if binary else "utf-8"
-    if os.path.exists(target) and not taken(target):
-        with open(target, "wb" if binary else "w", encoding=encoding) as stream:
+    if os.path.exists(path) and not taken(path):
+        with open(path, "wb" if binary else "w", encoding=encoding) as stream:
             yield stream
         return
+    target = os.path.realpath(path)
     temporary = beside(target)
     try:
         with open(temporary, "xb" if binary else "x", encoding=encoding) as stream:

@@ -69,6 +69,8 @@ def _dispatch(argv: Sequence[str]) -> int:
         return INTERRUPTED
     except OSError:
         raise
+    except MemoryError:
+        return fail("there is not enough memory for this", "fewer layers, units or inputs", CANNOT_COMPUTE)
     except SystemExit as stop:  # click: shell completion, or a pipe that the reader closed
         if any(name.endswith("_COMPLETE") and name.startswith("_SNN") for name in os.environ):
             return stop.code if isinstance(stop.code, int) else OK
