@@ -366,9 +366,16 @@ ENDLESS = ("trials", "epochs", "seeds")
 COSTLY = (*ENDLESS, "depth", "fanin", "widths", "digits", "image", "channels", "kernel", "width_multiplier", "input")
 """Options of which a number drawn at random may be right and take minutes."""
 
-SIZES = {"weight_mean": (1e-90, 1e3), "epsilon": (1e-90, 1e3), "lam": (1e-30, 1e30), "lambda_min": (1e-30, 1e30)}
+SIZES = {
+    "weight_mean": (1e-90, 1e3),
+    "epsilon": (1e-90, 1e3),
+    "depth": (0, 1e6),
+    "lam": (1e-30, 1e30),
+    "lambda_min": (1e-30, 1e30),
+}
 """Sizes that are drawn where a network is computed. Beyond them, known: a mean of the weights of 1e9 takes minutes and
-all memory in a convolution, as epsilons above 1e4 do with sselu in a profile; lambda of 1e-90 is no float32."""
+all memory in a convolution, as epsilons above 1e4 do with sselu in a profile; lambda of 1e-90 is no float32; tanh does not
+settle in 1e18 layers."""
 
 FILES = (
     "new.svg", "new.png", "new.pdf", "new.json", "new.gif", "new", "old.svg", "old.json", "old.txt", "folder",

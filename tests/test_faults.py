@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import shlex
 import signal
 import subprocess
@@ -135,17 +136,21 @@ def test_results_to_a_device(tmp_path: Path) -> None:
     "line",
     ["export --to c --act selu -o new", f"{LSELU} --plot new.svg", "verify --depth 2 --fanin 4 --trials 2 --save new"],
 )
-def test_full_disk(line: str, tmp_path: Path) -> None:
+def test_full_disk(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One error, and nothing is left behind."""
     pytest.importorskip("torch")
     pytest.importorskip("matplotlib")
-    (tmp_path / "cache").mkdir()
-    script = f"ulimit -f 0; exec {shlex.quote(sys.executable)} -m snn_cli {line}"
-    env = {**os.environ, "MPLCONFIGDIR": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(["bash", "-c", script], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120)
-    assert done.returncode in (2, 3)
-    assert re.fullmatch(r"error: .*File too large.*\nhint: .+\n", done.stderr)
-    assert [each.name for each in tmp_path.iterdir()] == ["cache"]
+    monkeypatch.chdir(tmp_path)
+    case = Case((*line.split(), *(("--threads", "1") if "verify" in line else ())))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+        outcome = fuzzing.execute(case)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert outcome.code in (2, 3)
+    assert re.fullmatch(r"error: .*File too large.*\nhint: .+\n", outcome.err)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("path", ["file/new.svg", "/proc/new.svg", "/dev/null/new.svg"])

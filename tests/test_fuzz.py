@@ -24,7 +24,7 @@ pytest.importorskip("matplotlib")
 pytest.importorskip("safetensors")
 pytest.importorskip("sklearn")
 
-EXAMPLES = {"solve": 80, "simulate": 40, "verify": 50, "train": 20, "analyze": 30, "export": 100}
+EXAMPLES = {"solve": 70, "simulate": 40, "verify": 50, "train": 20, "analyze": 25, "export": 100}
 
 CALM = {"suppress_health_check": list(HealthCheck), "deadline": None}
 

@@ -327,8 +327,8 @@ def _rates(lr: Number | Sequence[Number]) -> tuple[Fraction, ...]:
     else:
         given = lr if isinstance(lr, list | tuple) else [lr]
     rates = tuple(dict.fromkeys(rational(rate, "--lr") for rate in given))
-    if not rates or min(rates) <= 0:
-        raise InputError("--lr must be above 0", "--lr auto")
+    if not rates or min(rates) <= 0 or max(rates) > 10**30:  # in float32
+        raise InputError("--lr must be above 0 and at most 1e30", "--lr auto")
     return rates
 
 
