@@ -374,8 +374,8 @@ SIZES = {
     "lambda_min": (1e-30, 1e30),
 }
 """Sizes that are drawn where a network is computed. Beyond them, known: a mean of the weights of 1e9 takes minutes and
-all memory in a convolution, as epsilons above 1e4 do with sselu in a profile; lambda of 1e-90 is no float32; tanh does not
-settle in 1e18 layers."""
+all memory in a convolution, as epsilons above 1e4 do with sselu in a profile; lambda of 1e-90 is no float32; tanh
+does not settle in 1e18 layers."""
 
 FILES = (
     "new.svg", "new.png", "new.pdf", "new.json", "new.gif", "new", "old.svg", "old.json", "old.txt", "folder",

@@ -315,8 +315,8 @@ def _seed(seed: int | str) -> int:
 
 def _at_least_zero(value: Number, option: str) -> float:
     exact = rational(value, option)
-    if exact < 0:
-        raise InputError(f"{option} is {value}; it must be at least 0", f"{option} 0.0001")
+    if not 0 <= exact <= 10**30:
+        raise InputError(f"{option} is {value}; it must be at least 0 and at most 1e30", f"{option} 0.0001")
     return nearest_double(exact)
 
 
