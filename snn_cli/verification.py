@@ -513,9 +513,9 @@ def _estimates(found: Trials, predicted: Predicted) -> Estimates:
     with np.errstate(all="ignore"):
         drift = (found.log_gradient[:, first] - found.log_gradient[:, last]) / (last - first)
         growth = found.log_gradient[:, 0]
-        spread = found.log_gradient_square[:, 0].mean() - growth.mean() ** 2
-        q = found.second_moment.mean(axis=0)
-        shared = found.second_moment_square.mean(axis=0) - q * q - predicted.unit_share * q * q
+        spread = found.log_gradient_square[:, 0].mean() - _squared_mean(growth)
+        q, square = found.second_moment.mean(axis=0), _squared_mean(found.second_moment)
+        shared = found.second_moment_square.mean(axis=0) - square - predicted.unit_share * square
         return Estimates(
             _value(drift.mean()),
             _error(drift),
@@ -525,6 +525,13 @@ def _estimates(found: Trials, predicted: Predicted) -> Estimates:
             _value((q - predicted.infinite_q)[inside].mean()),
             _value(shared[inside].mean()),
         )
+
+
+def _squared_mean(over_networks: Any) -> Any:
+    """``E[x]^2`` without bias: a mean over T networks squared is more by ``Var x / T``."""
+    count = len(over_networks)
+    mean = over_networks.mean(axis=0)
+    return mean * mean - (over_networks.var(axis=0, ddof=1) / count if count > 1 else 0.0)
 
 
 def _profile(found: Trials, predicted: Predicted) -> Measured:
