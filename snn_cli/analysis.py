@@ -17,13 +17,15 @@ from snn_cli.propagation.meanfield import MeanField
 from snn_cli.propagation.path import second_moment
 from snn_cli.propagation.quadrature import panels
 from snn_cli.records import Analysis, Blocks, Conditions, Mended
-from snn_cli.simulation import check, run
+from snn_cli.simulation import check as check_network
+from snn_cli.simulation import run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from snn_cli.propagation.path import SecondMoment
     from snn_cli.records import Propagation, Solution
+    from snn_cli.simulation import Request
 
 ROUNDING = 1e-9
 """What a condition may be missed by: parameters are doubles, and so may moments be."""
@@ -58,12 +60,11 @@ def analyze(
     Raises as ``simulate``. Source: theory, sections 2, 4 and 5; the inequality of Poincare for Gaussian variables
     (Chernoff, 1981) bounds epsilon from below by ``-E[f]^2`` where ``E[f^2] = 1``.
     """
-    record = activations.with_expression(params, expr, set, act)
     request = check(
-        act, epsilon, params=record, depth=depth, fanin=fanin, lam=lam, lambda_min=lambda_min, zero_mean=zero_mean,
-        weights=weights, sigma_w=sigma_w, sigma_b=sigma_b, profile=False,
+        act, epsilon, params=params, expr=expr, set=set, depth=depth, fanin=fanin, lam=lam, lambda_min=lambda_min,
+        zero_mean=zero_mean, weights=weights, sigma_w=sigma_w, sigma_b=sigma_b,
     )  # fmt: skip
-    theory = run(request._replace(correlations=False))
+    theory = run(request)
     values = dict(theory.params)
     activation = activations.find(theory.act, values)
     m, mended, blocks, poincare = _moments(activation, values)
@@ -108,6 +109,20 @@ def _monotone(field: MeanField) -> bool:
         x = x[np.abs(x) <= field.resolution.reach]
     slopes = field.df(x)
     return bool((slopes >= -1e-15 * np.abs(slopes[np.abs(x) < _NEAR]).max()).all())
+
+
+def check(
+    act: str | None = None,
+    epsilon: Number | None = None,
+    *,
+    params: Any = None,
+    expr: str | None = None,
+    set: Mapping[str, Number] | None = None,  # noqa: A002
+    **options: Any,
+) -> Request:
+    """The arguments of `analyze` in exact numbers; nothing is computed. Raises InputError as `analyze` does."""
+    record = activations.with_expression(params, expr, set, act)
+    return check_network(act, epsilon, params=record, profile=False, **options)._replace(correlations=False)
 
 
 class _Rounded(NamedTuple):

@@ -758,7 +758,7 @@ def test_spreads_are_without_bias():
     found = [verify("lselu", "0.03", seed=seed, **size) for seed in range(150)]
     for measured, theory in (
         ([record.measured.q_variance for record in found], found[0].theory.q_variance),
-        ([record.measured.log_growth_sd**2 for record in found], found[0].theory.log_growth_sd**2),
+        ([record.measured.log_growth_sd**2 for record in found], found[0].theory.log_growth_sd ** 2),
     ):
         error = np.std(measured, ddof=1) / math.sqrt(len(measured))
         assert abs(np.mean(measured) - theory) < 4 * error + 0.02 * theory

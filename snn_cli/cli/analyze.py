@@ -80,8 +80,10 @@ def command(**given: Any) -> int:
         from snn_cli.reports import plot
 
         plot.check(given["plot"], given["force"])
-    from snn_cli.analysis import analyze
+    from snn_cli.analysis import analyze, check
 
+    for request in requests:
+        check(**request)
     report = _report(form)
     records: list[Analysis] = []
     failed = False

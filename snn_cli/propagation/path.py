@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from snn_cli.errors import CannotCompute
 from snn_cli.propagation.meanfield import FAR_SCAN, LARGEST, SAME, SCAN, SMALLEST, MeanField
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from snn_cli.activations.family import Baseline, Family
 
     Array = NDArray[np.float64]
+
+FARTHEST = 1_000_000
+"""Layers that are computed one by one, where q never settles: tanh's falls as one over the depth."""
 
 _NEWTON_STEPS = 60
 _CONVERGED = 1e-9  # corrections from which Newton's method is sure to be in its last steps
@@ -259,7 +263,7 @@ class SecondMoment:
         return min(ends, key=lambda pair: pair[0])[1] if ends else None
 
     def path(self, q0: float, depth: int) -> Path:
-        """The first ``depth`` iterates from ``q0``."""
+        """The first ``depth`` iterates from ``q0``. Raises CannotCompute where they never settle and are too many."""
         value = self._at(q0)[0]
         if self.field.homogeneous and not self.field.variance_b:
             ratio = value / q0
@@ -276,6 +280,12 @@ class SecondMoment:
             done += stop
             if after is not None:
                 return Path(np.concatenate(q), after)
+            if done >= FARTHEST and done < depth:
+                raise CannotCompute(
+                    f"q never settles, and every one of {depth} layers would have to be computed; "
+                    f"at most {FARTHEST} are",
+                    f"--depth {FARTHEST}",
+                )
         return Path(np.concatenate(q), 1.0)
 
     def _settled(self, before: float, chunk: Array, end: FixedPoint | None) -> tuple[int, float | None]:

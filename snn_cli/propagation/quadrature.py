@@ -67,6 +67,7 @@ def rule(scale: float) -> tuple[Array, Array]:
 
 def shifted_rule(kink: float, scale: float) -> tuple[Array, Array]:
     """The same with the kink at ``z = kink``: for ``E[g(m + scale z)]``, ``kink = -m/scale``."""
+    kink = min(max(kink, -2 * EDGE), 2 * EDGE)  # further out it does not matter where
     left = kink - breakpoints(scale, EDGE + abs(kink))[::-1] if kink > -EDGE else np.empty(0)
     right = kink + breakpoints(scale, EDGE + abs(kink)) if kink < EDGE else np.empty(0)
     ends = np.unique(np.clip(np.concatenate([left, right]), -EDGE, EDGE))

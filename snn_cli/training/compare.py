@@ -150,6 +150,9 @@ def _explained(error: Exception, plan: Plan, place: str) -> CannotCompute | None
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "allocate memory" in first:
         less = f"--batch {max(1, plan.batch // 2)}, or a smaller network"
         return CannotCompute(f"{place} ran out of memory{first and ': '}{first}", less)
+    if "without overflow" in first:
+        names = ", ".join(variant.name for variant in plan.variants)
+        return CannotCompute(f"a parameter of {names} is no number in single precision", "--epsilon 0.01")
     if plan.compile and module.startswith(("torch._dynamo", "torch._inductor")):
         return CannotCompute(f"--compile does not work here: {first}", "leave out --compile")
     if module == "torch.distributed" or "onnection closed by peer" in first or "onnection reset by peer" in first:
