@@ -1,0 +1,265 @@
+"""A wrapped activation's record: the search, the polished optimum, and what a user must know about it."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from snn_cli.arithmetic.multiprecision import _context
+from snn_cli.errors import CannotCompute, NoSolution
+from snn_cli.exact import decimal_string, nearest_double
+from snn_cli.program.bounds import Bound
+from snn_cli.program.decide import decide
+from snn_cli.program.kkt import Point
+from snn_cli.program.wrap import SCALE, SHIFT, Cone, Optimum, Problem, Search, starts
+from snn_cli.records import Note, Params, Solution
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from snn_cli.activations.family import Baseline
+    from snn_cli.program.wrap import Start
+
+MOMENTS = ("mean", "second_moment", "chi", "gamma", "kappa", "mean_slope")
+
+NEARLY_LINEAR = 1e-3
+"""Share of ``E[f^2]`` outside the constant and linear Hermite modes below which f is called nearly linear."""
+
+_GUARD = 64  # bits that cancellation may cost
+_TIED = 2.0**-60
+_BASE = 140  # bits at which candidates are compared
+_SEEN = 14  # bits that a search in doubles gives
+_PROBES = tuple(Fraction(k, 16) for k in (-77, -50, -31, -19, -11, -6, -3, 2, 5, 9, 17, 29, 44, 71))
+
+
+class Request(NamedTuple):
+    """A wrap that is asked for, every value within its own domain; ``epsilon`` is a rational or ``"auto"``."""
+
+    baseline: Baseline
+    epsilon: Fraction | str
+    zero_mean: bool
+    bounds: tuple[Bound, ...]
+    depth: int | None
+    fan_in: int | None
+    digits: int | None
+
+
+def wrap(request: Request) -> Solution:
+    """The wrapped activation ``a f(b x + c) + d`` that meets the definition with the smallest gamma.
+
+    Raises NoSolution where none is in the box and within the bounds, CannotCompute where it cannot be told precisely.
+    """
+    baseline = request.baseline
+    assert isinstance(request.epsilon, Fraction)
+    redundant = _redundant(baseline)
+    problem = Problem(baseline, request.epsilon, request.zero_mean, request.bounds, _fixed(redundant, request.bounds))
+    search = Search(problem, landscape(baseline))
+    found = starts(search)
+    if not found:
+        raise _none(search)
+    optimum, start, tied = _best(problem, search, found)
+    return _record(request, problem, search, optimum, start, tied, redundant)
+
+
+def landscape(baseline: Baseline) -> Any:
+    import numpy as np
+
+    from snn_cli.program.landscape import Landscape
+
+    kinks = [float(x) for x in baseline.kinks(None, {})]
+    return Landscape(lambda x: baseline.function(np, x, {}), lambda x: baseline.derivative(np, x, {}), kinks)
+
+
+def _redundant(baseline: Baseline) -> str | None:
+    """``"b"`` where ``f(k x)`` is an affine function of ``f(x)`` for every ``k > 0``, ``"c"`` where ``f(x + k)`` is.
+
+    Then a and d do what b, or c, does. Decided at fixed points, to 25 digits.
+    """
+    mp = _context(100)
+    precise = baseline.precise
+    assert precise is not None
+
+    def f(x: Any) -> Any:
+        return precise(mp, x, {})[0]
+
+    xs = [mp.mpf(x.numerator) / x.denominator for x in _PROBES]
+    ys = [f(x) for x in xs]
+    low, high = min(range(len(ys)), key=ys.__getitem__), max(range(len(ys)), key=ys.__getitem__)
+    if ys[low] == ys[high]:
+        return None
+    for name in ("b", "c"):
+        if all(_affine(ys, [f(x * k) if name == "b" else f(x + k) for x in xs], low, high, mp) for k in (mp.mpf(3) / 8, mp.mpf(7) / 4)):
+            return name
+    return None
+
+
+def _affine(ys: Sequence[Any], moved: Sequence[Any], low: int, high: int, mp: Any) -> bool:
+    slope = (moved[high] - moved[low]) / (ys[high] - ys[low])
+    size = max(abs(y) for y in (*ys, *moved))
+    return all(
+        abs(moved[low] + slope * (y - ys[low]) - other) <= size * mp.mpf(2) ** -80
+        for y, other in zip(ys, moved, strict=True)
+    )
+
+
+def _fixed(redundant: str | None, bounds: Sequence[Bound]) -> tuple[Bound, ...]:
+    if redundant is None or any(bound.name == redundant for bound in bounds):
+        return ()
+    return (Bound(redundant, "=", Fraction(int(redundant == "b")), chosen=False),)
+
+
+def _none(search: Search) -> NoSolution:
+    """Why there is no solution: f is a line or constant, or its range of epsilon ends below."""
+    problem = search.problem
+    name = problem.baseline.name
+    top = search.top
+    if top < 1e-9:
+        return NoSolution(
+            f"{name} is a line, or as good as one where it was searched, and has no solution at epsilon = "
+            f"{_shown(problem.epsilon)}: only a line has E[f'^2] = Var f (Gaussian Poincare), every other f has more",
+            "--act gelu --epsilon 0.02",
+            (0.0, 0.0),
+        )
+    where = f"1/{SCALE} <= b <= {SCALE}, |c| <= {SHIFT} max(1, b)"
+    given = "".join(f", {bound}" for bound in problem.bounds)
+    return NoSolution(
+        f"{name} has no solution at epsilon = {_shown(problem.epsilon)} as a*f(b*x + c) + d with {where}{given}; "
+        f"it has one for 0 <= epsilon <= {top!r}",
+        f"--epsilon {decimal_string(Fraction(top), 4, 'ROUND_FLOOR')}, or another --bound",
+        (0.0, top),
+    )
+
+
+def _shown(x: Fraction) -> str:
+    return repr(nearest_double(x)).removesuffix(".0")
+
+
+class _Chosen(NamedTuple):
+    point: Point
+    active: tuple[Bound | Cone, ...]
+
+
+def _best(problem: Problem, search: Search, found: Sequence[Start]) -> tuple[Optimum, _Chosen, bool]:
+    """The candidate with the smallest gamma, polished; of equal ones that with the largest c."""
+    moments = search.landscape.at(found[0].x[0], [found[0].x[1]])
+    scale = math.sqrt(float(moments.variance[0]) + float(moments.mean[0]) ** 2)
+    optimum = Optimum(problem, (scale, math.sqrt(float(moments.gain[0])) / found[0].x[0]))
+    polished = []
+    for start in found:
+        mp = _context(_BASE)
+        chosen = _polish(optimum, _Chosen(Point([mp.mpf(x) for x in start.x], []), start.active), _SEEN, _BASE)
+        polished.append((optimum.at(mp, chosen.point.x)[1]["gamma"].value, chosen))
+    least = min(gamma for gamma, _ in polished)
+    equal = [chosen for gamma, chosen in polished if gamma - least < _TIED]
+    return optimum, max(equal, key=lambda chosen: chosen.point.x[1]), len(equal) > 1
+
+
+def _polish(optimum: Optimum, chosen: _Chosen, accuracy: int, precision: int) -> _Chosen:
+    """The stationary point at that precision; bounds whose multiplier has the wrong sign are let go."""
+    while True:
+        point = optimum.polish(chosen.point, chosen.active, accuracy, precision, _GUARD)
+        mus = point.multipliers[len(point.multipliers) - len(chosen.active) :]
+        wrong = [
+            bound
+            for bound, mu in zip(chosen.active, mus, strict=True)
+            if (bound.relation == ">=" and mu < 0) or (bound.relation == "<=" and mu > 0)
+        ]
+        if not wrong:
+            return _Chosen(point, chosen.active)
+        kept = tuple(bound for bound in chosen.active if bound is not wrong[0])
+        chosen, accuracy = _Chosen(Point(chosen.point.x, []), kept), _SEEN
+
+
+def _record(
+    request: Request,
+    problem: Problem,
+    search: Search,
+    optimum: Optimum,
+    start: _Chosen,
+    tied: bool,
+    redundant: str | None,
+) -> Solution:
+    state = {"chosen": start, "accuracy": _BASE - _GUARD}
+    inequalities = [bound for bound in start.active if bound.relation != "="]
+
+    def evaluate(precision: int) -> dict[str, Any]:
+        mp = _context(precision)
+        known = state["chosen"]
+        x = [mp.mpf(v) for v in known.point.x]
+        chosen = _polish(optimum, _Chosen(Point(x, list(known.point.multipliers)), known.active), state["accuracy"], precision)
+        state["chosen"], state["accuracy"] = chosen, precision - _GUARD
+        sums, found = optimum.at(mp, chosen.point.x)
+        values = {name: found[name].value for name in "abcd"}
+        values |= {"mean": found["m"].value, "second_moment": mp.mpf(1), "gamma": found["gamma"].value}
+        values["chi"] = mp.mpf(1)
+        values["kappa"] = sums.fourth / sums.slope[0] ** 2
+        values["mean_slope"] = found["a"].value * sums.value[1]
+        if len(inequalities) == 1:
+            mus = dict(zip(chosen.active[::-1], chosen.point.multipliers[::-1], strict=False))
+            values["multiplier"] = mus[inequalities[0]]
+        return values
+
+    exact = {"second_moment": Fraction(1), "chi": 1 + problem.epsilon}
+    exact |= {bound.name: bound.value for bound in start.active if isinstance(bound, Bound)}
+    if problem.zero_mean:
+        exact["mean"] = Fraction(0)
+    decided = decide(evaluate, exact, request.digits, _GUARD)
+    doubles = {name: nearest_double(x) for name, x in decided.values.items()}
+    params = {name: doubles[name] for name in "abcd"}
+    epsilon = nearest_double(problem.epsilon)
+    monotone = search.landscape.least_slope() >= 0
+    gamma = doubles["gamma"]
+    notes = []
+    if any(bound.chosen for bound in inequalities):
+        notes.append(Note.BOUND_ACTIVE)
+    if any(not bound.chosen for bound in inequalities):
+        notes.append(Note.SEARCH_EDGE)
+    if any(bound.name == redundant and not bound.chosen for bound in start.active if isinstance(bound, Bound)):
+        notes.append(Note.SCALE_REDUNDANT if redundant == "b" else Note.SHIFT_REDUNDANT)
+    if tied:
+        notes.append(Note.MIRRORED)
+    if not monotone:
+        notes.append(Note.NOT_MONOTONE)
+    if 1 - doubles["mean"] ** 2 - doubles["mean_slope"] ** 2 < NEARLY_LINEAR:
+        notes.append(Note.NEARLY_LINEAR)
+    if gamma < 0:
+        notes.append(Note.GAMMA_NEGATIVE)
+    self_normalizing = -1 < gamma < 1
+    if not self_normalizing:
+        notes.append(Note.NOT_SELF_NORMALIZING)
+    return Solution(
+        act=request.baseline.name,
+        epsilon=epsilon,
+        closure="zero_mean" if problem.zero_mean else "min_gamma",
+        depth=request.depth,
+        fan_in=request.fan_in,
+        params=Params(params),
+        **{name: doubles[name] for name in MOMENTS},
+        active_bounds=tuple(map(str, inequalities)),
+        multiplier=doubles.get("multiplier"),
+        residuals=Params(_residuals(optimum, problem, params, decided.precision)),
+        monotone=monotone,
+        self_normalizing=self_normalizing,
+        feasible_epsilon=(0.0, search.top),
+        feasible_open=(False, False),
+        notes=tuple(notes),
+        digits=request.digits,
+        decimals=None if request.digits is None else _decimals(decided.values, request.digits),
+    )
+
+
+def _decimals(values: dict[str, Fraction], digits: int) -> tuple[tuple[str, str], ...]:
+    return tuple((name, decimal_string(values[name], digits)) for name in (*"abcd", *MOMENTS))
+
+
+def _residuals(optimum: Optimum, problem: Problem, params: dict[str, float], precision: int) -> dict[str, float]:
+    """``E[F^2] - 1`` and ``E[F'^2] - (1 + epsilon)`` of the doubles."""
+    mp = _context(precision)
+    a, b, c, d = (mp.mpf(params[name]) for name in "abcd")
+    sums = optimum.quadrature.sums(mp, b, c, *optimum.sizes)
+    epsilon = mp.mpf(problem.epsilon.numerator) / problem.epsilon.denominator
+    return {
+        "second_moment": float(a * a * sums.square[0] + 2 * a * d * sums.value[0] + d * d - 1),
+        "chi": float(a * a * b * b * sums.slope[0] - 1 - epsilon),
+    }
