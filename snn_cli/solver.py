@@ -10,6 +10,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex
 
 from snn_cli import activations
+from snn_cli.activations.family import WRAP
 from snn_cli.arithmetic.dual import DualArithmetic
 from snn_cli.arithmetic.multiprecision import Multiprecision, NoConvergence, fraction
 from snn_cli.errors import CannotCompute, InputError, NoSolution
@@ -25,8 +26,11 @@ from snn_cli.gaussian import moments
 from snn_cli.records import Note, Params, Solution
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from snn_cli.activations.family import Family, Interval, Values
     from snn_cli.arithmetic.protocol import Arithmetic, SolvingArithmetic, Value
+    from snn_cli.program.solving import Request as ProgramRequest
 
 MOMENTS = ("mean", "second_moment", "chi", "gamma", "kappa", "mean_slope")
 
@@ -115,17 +119,58 @@ def check(
     zero_mean: bool = False,
     digits: SupportsIndex | str | None = None,
     certify: bool = False,
-) -> Request:
+    bound: str | Iterable[str] | None = None,
+) -> Request | ProgramRequest:
     """The arguments of ``solve``, in exact numbers; nothing is solved. Raises InputError as ``solve`` does."""
     if not isinstance(act, str):
         raise InputError(f"act must be the name of one activation, not {act!r}", "--act lselu")
-    family = activations.get(act)
     depth = None if depth is None else positive_integer(depth, "--depth")
     fan_in = None if fanin is None else positive_integer(fanin, "--fanin")
     digits = None if digits is None else positive_integer(digits, "--digits", MAX_DIGITS, "--digits 50")
-    closure, bound = _closure(family, lam, lambda_min, _flag(zero_mean, "--zero-mean"))
-    exact = _epsilon(family, epsilon, depth, fan_in)
-    return Request(family, exact, closure, bound, depth, fan_in, digits, _flag(certify, "--certify"))
+    zero_mean, certify = _flag(zero_mean, "--zero-mean"), _flag(certify, "--certify")
+    if act not in activations.SOLVABLE:
+        return _wrapping(act, epsilon, depth, fan_in, lam, lambda_min, zero_mean, digits, certify, bound)
+    family = activations.get(act)
+    if bound is not None and list(bound):
+        raise InputError(
+            f"--bound is for activations that are wrapped, as gelu is; {act} has --lambda and --lambda-min",
+            "--lambda-min 1",
+        )
+    closure, lam_bound = _closure(family, lam, lambda_min, zero_mean)
+    exact = _epsilon(family.name, family.takes_epsilon, epsilon, depth, fan_in)
+    return Request(family, exact, closure, lam_bound, depth, fan_in, digits, certify)
+
+
+def _wrapping(
+    act: str,
+    epsilon: Number | None,
+    depth: int | None,
+    fan_in: int | None,
+    lam: Number | None,
+    lambda_min: Number | None,
+    zero_mean: bool,
+    digits: int | None,
+    certify: bool,
+    bound: str | Iterable[str] | None,
+) -> ProgramRequest:
+    """An activation that is no family is solved as ``a f(b x + c) + d``."""
+    from snn_cli.program import bounds
+    from snn_cli.program.solving import Request as ProgramRequest
+
+    baseline = activations.find(act)
+    for option, value in (("--lambda", lam), ("--lambda-min", lambda_min)):
+        if value is not None:
+            raise InputError(
+                f"{act} is solved as a*f(b*x + c) + d, which has no lambda, so {option} cannot be met",
+                "--bound 'b<=4'",
+            )
+    if certify:
+        raise InputError(
+            f"--certify proves solutions of {', '.join(activations.SOLVABLE)}; {act} has no closed form to prove from",
+            "--digits 50",
+        )
+    exact = _epsilon(act, True, epsilon, depth, fan_in)
+    return ProgramRequest(baseline, exact, zero_mean, bounds.read(bound, WRAP), depth, fan_in, digits)
 
 
 def solve(
@@ -139,11 +184,12 @@ def solve(
     zero_mean: bool = False,
     digits: SupportsIndex | str | None = None,
     certify: bool = False,
+    bound: str | Iterable[str] | None = None,
 ) -> Solution:
     """Parameters of ``act`` with ``E[f^2] = 1``, ``E[f'^2] = 1 + epsilon`` and the smallest gamma.
 
     act
-        ``selu``, ``dselu``, ``lselu`` or ``sselu``.
+        ``selu``, ``dselu``, ``lselu`` or ``sselu``. Any other activation f is wrapped: ``a f(b x + c) + d`` is solved.
     epsilon
         Backward gain minus one, at least 0. A str, int, Decimal or Fraction is exact, a float its exact binary value.
         ``"auto"``: where the typical gradient is preserved at ``fanin`` (zero drift). None with ``depth``: ``1/depth``.
@@ -155,6 +201,9 @@ def solve(
         1 to 10000: parameters and moments also as decimal strings of that many correct significant digits.
     certify
         Prove existence and uniqueness in interval arithmetic; needs the extra ``certify``.
+    bound
+        Of a wrapped activation: ``"b<=4"``, ``"d=0"``, ``"c>=0,c<=1"``, or several such texts. Without: ``1/32 <= b <=
+        32``, ``|c| <= 6 max(1, b)`` and ``a <= 1e6`` are searched.
 
     Raises InputError for a value outside its domain, NoSolution where nothing meets the request, CannotCompute where a
     proof or an extra is out of reach.
@@ -169,8 +218,13 @@ def solve(
         zero_mean=zero_mean,
         digits=digits,
         certify=certify,
+        bound=bound,
     )
-    return _solve(request)
+    if isinstance(request, Request):
+        return _solve(request)
+    from snn_cli.program.solving import wrap
+
+    return wrap(request)
 
 
 def _solve(request: Request) -> Solution:
@@ -267,13 +321,15 @@ def _closure(
     return closure, exact
 
 
-def _epsilon(family: Family, epsilon: Number | None, depth: int | None, fan_in: int | None) -> Fraction | str:
+def _epsilon(
+    name: str, needed: bool, epsilon: Number | None, depth: int | None, fan_in: int | None
+) -> Fraction | str:
     if epsilon is None:
         if depth is not None:
             return Fraction(1, depth)
-        if family.takes_epsilon:
+        if needed:
             raise InputError(
-                f"{family.name} needs an epsilon, the backward gain minus one, or a depth", "--epsilon 0.03"
+                f"{name} needs an epsilon, the backward gain minus one, or a depth", "--epsilon 0.03"
             )
         return "own"
     if isinstance(epsilon, str) and epsilon.strip() == "auto":

@@ -38,7 +38,7 @@ def output_format(as_json: bool, as_csv: bool) -> str:
 
 def _complete_act(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
     done, comma, last = incomplete.rpartition(",")
-    return [f"{done}{comma}{name}" for name in SOLVABLE if name.startswith(last)]
+    return [f"{done}{comma}{name}" for name in (*SOLVABLE, *BASELINES) if name.startswith(last)]
 
 
 def complete_any_act(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
@@ -62,7 +62,8 @@ def act_option(function: F) -> F:
         metavar="NAME",
         multiple=True,
         shell_complete=_complete_act,
-        help=f"Activation family: {', '.join(SOLVABLE)}. May be repeated or comma-separated.",
+        help=f"Activation family: {', '.join(SOLVABLE)}; or one to wrap: {', '.join(BASELINES)}. "
+        "May be repeated or comma-separated.",
     )(function)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from snn_cli import activations
+from snn_cli.activations.family import WRAP
 from snn_cli.cli.main import CANNOT_COMPUTE
 from snn_cli.cli.options import act_option, closure_options, complete_file, output_format, output_options
 from snn_cli.cli.output import Output, Progress
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from snn_cli.records import Solution
 
 SWEPT = ("act", "epsilon", "depth", "fanin", "lam", "lambda_min")
-FIXED = ("zero_mean", "digits", "certify")
+FIXED = ("zero_mean", "digits", "certify", "bound")
 INTEGERS = ("depth", "fanin")
 
 
@@ -30,6 +31,12 @@ INTEGERS = ("depth", "fanin")
 @click.option("--depth", metavar="L", help="Layers; without --epsilon, epsilon is 1/L.")
 @click.option("--fanin", "--width", "fanin", metavar="N", help="Fan-in of each layer; for --epsilon auto.")
 @closure_options
+@click.option(
+    "--bound",
+    metavar="B",
+    multiple=True,
+    help="Of a wrapped activation: 'b<=4', 'c>=0' or 'd=0'. May be repeated or comma-separated.",
+)
 @click.option("--digits", metavar="D", help="Also print D correct significant digits (1 to 10000).")
 @click.option("--certify", is_flag=True, help="Prove existence and uniqueness in an interval (extra: certify).")
 @click.option(
@@ -49,15 +56,17 @@ INTEGERS = ("depth", "fanin")
 def command(ctx: click.Context, /, **given: Any) -> int:
     """Solve the parameters of a self-normalizing activation.
 
-    Minimises gamma subject to E[f^2] = 1, E[f'^2] = 1 + epsilon and lambda >= 1. Every printed digit of a
-    parameter or moment is that of the exact solution. A number that can be swept takes a list, 0.01,0.03,
-    or a range, START:STOP:COUNT or START:STOP:COUNT:log.
+    Minimises gamma subject to E[f^2] = 1, E[f'^2] = 1 + epsilon and lambda >= 1. Any other activation f is
+    made self-normalizing as a*f(b*x + c) + d. Every printed digit of a parameter or moment is that of the
+    exact solution. A number that can be swept takes a list, 0.01,0.03, or a range, START:STOP:COUNT or
+    START:STOP:COUNT:log.
 
     \b
     Examples:
       snn solve --act lselu --epsilon 0.03
       snn solve --act sselu --depth 100 --json
       snn solve --act lselu,sselu --epsilon 0.001:0.1:5:log --csv
+      snn solve --act gelu --epsilon 0.02
     """
     output = Output()
     form = output_format(given["as_json"], given["as_csv"])
@@ -113,7 +122,7 @@ def _points(given: dict[str, Any]) -> list[dict[str, Any]]:
     """Every combination of the swept options, in the order written; checked before anything is solved."""
     if not given["act"]:
         raise InputError(
-            f"--act is missing; the families that can be solved are {', '.join(activations.SOLVABLE)}",
+            f"--act is missing; there are {', '.join((*activations.SOLVABLE, *activations.BASELINES))}",
             "snn solve --act lselu --epsilon 0.03",
         )
     axes: dict[str, list[Any]] = {}
@@ -121,7 +130,7 @@ def _points(given: dict[str, Any]) -> list[dict[str, Any]]:
         if name == "act":
             names = [part.strip() for text in value for part in text.split(",")]
             for each in names:
-                activations.get(each)
+                activations.find(each)
             axes[name] = names
         elif value is not None:
             words = ("auto",) if name == "epsilon" else ()
@@ -136,6 +145,12 @@ def _points(given: dict[str, Any]) -> list[dict[str, Any]]:
             example(_option(largest), integer=largest in INTEGERS),
         )
     return [dict(zip(axes, combination, strict=True)) for combination in product(*axes.values())]
+
+
+def _parameters(request: dict[str, Any]) -> tuple[str, ...]:
+    """The parameters that will be solved for."""
+    act = request["act"]
+    return activations.get(act).parameters if act in activations.SOLVABLE else WRAP
 
 
 def _option(name: str) -> str:
@@ -177,7 +192,7 @@ def _report(
         from snn_cli.reports.json import line
 
         return lambda solution: output.write(line(solution))
-    parameters = list(dict.fromkeys(p for each in requests for p in activations.get(each["act"]).parameters))
+    parameters = list(dict.fromkeys(p for each in requests for p in _parameters(each)))
     if form == "csv":
         from snn_cli.reports.csv import SolutionRows
 

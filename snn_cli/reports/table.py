@@ -39,6 +39,7 @@ _CLOSURES = {
     "lambda": "lambda = {lam}",
     "zero_mean": "zero mean",
     "none": "no free parameter",
+    "min_gamma": "smallest gamma",
 }
 
 
@@ -92,8 +93,10 @@ def decimals_and_proof(record: Solution, *, width: int | None = None) -> list[li
 
 
 def _head(record: Solution) -> str:
-    bound = record.params["lambda"]
+    bound = record.params.get("lambda")
     closure = _CLOSURES[record.closure].format(lam=repr(bound).removesuffix(".0"))
+    if record.active_bounds and bound is None:
+        closure += f" with {', '.join(record.active_bounds)}"
     size = "".join(f"   {label} {n}" for label, n in (("depth", record.depth), ("fan-in", record.fan_in)) if n)
     return f"{record.act}   epsilon = {record.epsilon!r}{size}   ({closure})"
 
@@ -103,7 +106,8 @@ def _facts(record: Solution) -> list[tuple[str, str, str]]:
     facts.append(("", "", ""))
     facts += [(name, formula, repr(getattr(record, name))) for name, formula in _MOMENTS]
     if record.multiplier is not None:
-        facts.append(("multiplier", "dgamma/dl_min", repr(record.multiplier)))
+        by = "dl_min" if record.closure == "lambda_min" else "dbound"
+        facts.append(("multiplier", f"dgamma/{by}", repr(record.multiplier)))
     return facts
 
 
@@ -112,8 +116,11 @@ def _residuals(record: Solution, shorten: bool) -> str:
 
 
 def _definition(record: Solution) -> list[str]:
-    from snn_cli.activations import get
+    from snn_cli.activations import SOLVABLE, find, get
 
+    if record.act not in SOLVABLE:
+        wrap, _, formula = find(record.act, record.params).formula.partition(", f(x) = ")
+        return [f"F(x) = {wrap}", f"f(x) = {formula}"] if formula else [f"F(x) = {wrap}"]
     family = get(record.act)
     size = max(len(family.positive), len(family.negative))
     return [f"f(x) = {family.positive:<{size}}   x > 0", f"       {family.negative:<{size}}   x <= 0"]
