@@ -170,7 +170,14 @@ def _wrapping(
             "--digits 50",
         )
     exact = _epsilon(act, True, epsilon, depth, fan_in)
-    return ProgramRequest(baseline, exact, zero_mean, bounds.read(bound, WRAP), depth, fan_in, digits)
+    given = bounds.read(bound, WRAP)
+    for name in ("a", "b"):
+        _, high = bounds.limits(given, name)
+        if high is not None and high <= 0:
+            raise InputError(
+                f"--bound: {name} is above 0 by convention (-f and f(-x) meet the same conditions)", f"--bound '{name}<=4'"
+            )
+    return ProgramRequest(baseline, exact, zero_mean, given, depth, fan_in, digits)
 
 
 def solve(

@@ -12,7 +12,7 @@ from snn_cli.exact import decimal_string, nearest_double
 from snn_cli.program.bounds import Bound
 from snn_cli.program.decide import decide
 from snn_cli.program.kkt import Point
-from snn_cli.program.wrap import SCALE, SHIFT, Cone, Optimum, Problem, Search, starts
+from snn_cli.program.wrap import AMPLITUDE, Cone, Optimum, Problem, Search, starts
 from snn_cli.records import Note, Params, Solution
 
 if TYPE_CHECKING:
@@ -55,11 +55,32 @@ def wrap(request: Request) -> Solution:
     redundant = _redundant(baseline)
     problem = Problem(baseline, request.epsilon, request.zero_mean, request.bounds, _fixed(redundant, request.bounds))
     search = Search(problem, landscape(baseline))
-    found = starts(search)
+    ends, found = _searched(search)
     if not found:
-        raise _none(search)
+        raise _none(problem, ends)
     optimum, start, tied = _best(problem, search, found)
-    return _record(request, problem, search, optimum, start, tied, redundant)
+    return _record(request, problem, search, ends, optimum, start, tied, redundant)
+
+
+def _searched(search: Search) -> tuple[tuple[float, float] | None, list[Start]]:
+    """The feasible range of epsilon under the bounds, None where there is none, and candidates for the optimum."""
+    problem = search.problem
+    simple = not any(bound.name in ("a", "d") for bound in problem.bounds)
+    ends: tuple[float, float] | None = None
+    if simple and search.top >= 0:
+        ends = (search.bottom if problem.zero_mean else 0.0, search.top)
+    if problem.plain:
+        found = starts(search)
+        if all(_amplitude(search, *start.x[:2]) < AMPLITUDE * (1 - 1e-6) for start in found):
+            return ends, found
+    from snn_cli.program.constrained import Constrained
+
+    constrained = Constrained(search)
+    return ends if simple else constrained.ends(), constrained.starts()
+
+
+def _amplitude(search: Search, b: float, c: float) -> float:
+    return math.sqrt((1 + search.epsilon) / float(search.landscape.at(b, [c]).gain[0]))
 
 
 def landscape(baseline: Baseline) -> Any:
@@ -109,26 +130,36 @@ def _fixed(redundant: str | None, bounds: Sequence[Bound]) -> tuple[Bound, ...]:
     return (Bound(redundant, "=", Fraction(int(redundant == "b")), chosen=False),)
 
 
-def _none(search: Search) -> NoSolution:
-    """Why there is no solution: f is a line or constant, or its range of epsilon ends below."""
-    problem = search.problem
+def _none(problem: Problem, ends: tuple[float, float] | None) -> NoSolution:
+    """Why there is no solution: f is a line or constant, or epsilon is outside the range that the bounds leave."""
     name = problem.baseline.name
-    top = search.top
-    if top < 1e-9:
+    if ends is not None and ends[1] < 1e-9 and not problem.bounds:
         return NoSolution(
             f"{name} is a line, or as good as one where it was searched, and has no solution at epsilon = "
             f"{_shown(problem.epsilon)}: only a line has E[f'^2] = Var f (Gaussian Poincare), every other f has more",
             "--act gelu --epsilon 0.02",
             (0.0, 0.0),
         )
-    where = f"1/{SCALE} <= b <= {SCALE}, |c| <= {SHIFT} max(1, b)"
-    given = "".join(f", {bound}" for bound in problem.bounds)
+    where = ", ".join(str(bound) for bound in problem.limits if not isinstance(bound, Cone) or bound.side > 0)
+    where = where.replace("c<=6*max(1,b)", "|c|<=6*max(1,b)") + (", zero mean" if problem.zero_mean else "")
+    if ends is None or ends[1] < ends[0] or ends[1] < 0:
+        return NoSolution(
+            f"{name} has no solution as a*f(b*x + c) + d with {where}, for any epsilon", "leave out --bound", None
+        )
+    lo, hi = max(ends[0], 0.0), ends[1]
     return NoSolution(
-        f"{name} has no solution at epsilon = {_shown(problem.epsilon)} as a*f(b*x + c) + d with {where}{given}; "
-        f"it has one for 0 <= epsilon <= {top!r}",
-        f"--epsilon {decimal_string(Fraction(top), 4, 'ROUND_FLOOR')}, or another --bound",
-        (0.0, top),
+        f"{name} has no solution at epsilon = {_shown(problem.epsilon)} as a*f(b*x + c) + d with {where}; "
+        f"it has one for {lo!r} <= epsilon <= {hi!r}",
+        f"--epsilon {_inside(problem.epsilon, lo, hi)}, or another --bound",
+        (lo, hi),
     )
+
+
+def _inside(epsilon: Fraction, lo: float, hi: float) -> str:
+    """The nearest end of the range, to four digits inside it."""
+    if epsilon > hi:
+        return decimal_string(Fraction(hi), 4, "ROUND_FLOOR")
+    return decimal_string(Fraction(lo), 4, "ROUND_CEILING")
 
 
 def _shown(x: Fraction) -> str:
@@ -175,6 +206,7 @@ def _record(
     request: Request,
     problem: Problem,
     search: Search,
+    ends: tuple[float, float] | None,
     optimum: Optimum,
     start: _Chosen,
     tied: bool,
@@ -241,7 +273,7 @@ def _record(
         residuals=Params(_residuals(optimum, problem, params, decided.precision)),
         monotone=monotone,
         self_normalizing=self_normalizing,
-        feasible_epsilon=(0.0, search.top),
+        feasible_epsilon=(max(ends[0], 0.0), ends[1]) if ends else (epsilon, epsilon),
         feasible_open=(False, False),
         notes=tuple(notes),
         digits=request.digits,

@@ -13,13 +13,14 @@ the density, and to the polynomial p: kinks of f do not matter, and moments of f
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from functools import cached_property
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from snn_cli.arithmetic.multiprecision import _context, fraction
 from snn_cli.errors import CannotCompute, NoSolution
-from snn_cli.program.bounds import Bound
+from snn_cli.program.bounds import Bound, limits
 from snn_cli.program.jets import Jet
 from snn_cli.program.kkt import Point, newton
 from snn_cli.program.quadrature import Quadrature
@@ -73,7 +74,16 @@ class Cone(NamedTuple):
         return f"c{self.relation}{self.side * SHIFT}*max(1,b)"
 
 
-class Problem(NamedTuple):
+def _moved(end: Bound, low: Fraction | None, high: Fraction | None) -> Bound:
+    if low is not None and low >= end.value and end.relation == "<=":
+        return end._replace(value=low * SCALE)
+    if high is not None and high <= end.value and end.relation == ">=":
+        return end._replace(value=high / SCALE)
+    return end
+
+
+@dataclass(frozen=True)
+class Problem:
     """What is asked of a baseline, in exact numbers.
 
     bounds
@@ -88,12 +98,20 @@ class Problem(NamedTuple):
     bounds: tuple[Bound, ...]
     fixed: tuple[Bound, ...] = ()
 
-    @property
+    @cached_property
     def limits(self) -> tuple[Bound | Cone, ...]:
-        """All bounds: those of the user, and of the box where the user has given none on that side."""
-        given = (*self.bounds, *self.fixed)
+        """All bounds: those of the user, and of the box where the user has given none on that side.
+
+        A lower bound on a or b that is not positive says no more than the convention; beyond an end of the box, the
+        box moves by its own width.
+        """
+        given = tuple(
+            bound for bound in (*self.bounds, *self.fixed) if bound.name in "cd" or bound.relation != ">=" or bound.value > 0
+        )
         taken = {(bound.name, side) for bound in given for side in ("<=", ">=") if bound.relation in (side, "=")}
-        box: list[Bound | Cone] = [bound for bound in BOX if (bound.name, bound.relation) not in taken]
+        box: list[Bound | Cone] = [
+            _moved(bound, *limits(given, bound.name)) for bound in BOX if (bound.name, bound.relation) not in taken
+        ]
         box += [cone for cone in (Cone(-1), Cone(1)) if ("c", cone.relation) not in taken]
         return (*given, *box)
 
@@ -257,6 +275,12 @@ class Search:
         """The upper end of epsilon."""
         return self.highest[0] - 1
 
+    @cached_property
+    def bottom(self) -> float:
+        """The smallest ``E[g'^2]/Var g - 1`` in the box: the lower end of epsilon with zero mean."""
+        found = self.minima(Objective(lambda m: (-self._ratios(m)[0], self._ratios(m)[1]), lambda b, c: -self._ratio_jet(b, c)))
+        return max(found[0][0] - 1, 0.0) if found else math.inf
+
     @property
     def gamma(self) -> Objective:
         return Objective(self._gammas, self._gamma_jet)
@@ -291,7 +315,7 @@ class Search:
 
         with np.errstate(all="ignore"):
             value = -found.gain / found.variance
-            return np.where((found.variance * AMPLITUDE**2 >= 1) & np.isfinite(value), value, np.inf), value * 0
+            return np.where(found.variance * AMPLITUDE**2 >= 1, value, np.nan), value * 0
 
     def _ratio_jet(self, b: float, c: float) -> Jet:
         found = _jets(self.landscape.sums(b, c), (b, c, 0.0), self.epsilon)
@@ -319,7 +343,7 @@ class Search:
         """Local minima in the box as ``(value, b, c, mean)``, the smallest first."""
         import numpy as np
 
-        rows = [(b, c, *objective.of(found)) for b, c, found in self.lattice]
+        rows = [(b, c, *_finite(*objective.of(found))) for b, c, found in self.lattice]
         starts = []
         for i, (b, c, value, _) in enumerate(rows):
             for j in np.flatnonzero(np.isfinite(value)):
@@ -351,7 +375,7 @@ class Search:
                 there = min(max(b * 2.0 ** (step * scale), low), high)
                 left, right = self.problem.range("c", there)
                 shifted = np.clip(np.array([c - dc * scale, c, c + dc * scale]), left, right)
-                values, means = objective.of(self.landscape.at(there, shifted))
+                values, means = _finite(*objective.of(self.landscape.at(there, shifted)))
                 j = int(np.argmin(values))
                 if best is None or values[j] < best[0]:
                     best = (float(values[j]), there, float(shifted[j]), float(means[j]))
@@ -397,7 +421,7 @@ class Search:
         else:
             if free:
                 return None
-        values, means = objective.of(self.landscape.at(x[0], [x[1]]))
+        values, means = _finite(*objective.of(self.landscape.at(x[0], [x[1]])))
         if not values[0] <= value + 1e-13 * (1 + abs(value)):
             return None
         return float(values[0]), float(x[0]), float(x[1]), float(means[0])
@@ -406,6 +430,13 @@ class Search:
         low, high = self.problem.range("b")
         left, right = self.problem.range("c", b)
         return low <= b <= high and left <= c <= right
+
+
+def _finite(values: Any, means: Any) -> tuple[Any, Any]:
+    """Infinite where there is no value."""
+    import numpy as np
+
+    return np.where(np.isfinite(values), values, np.inf), means
 
 
 def _of(bound: Bound | Cone) -> str:
