@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 _MOST = 12  # starts
 _MEANS = (-0.9, -0.6, -0.3, 0.0, 0.3, 0.6, 0.9)
 _HOLDS = 1e-7
+_NEAR = 1e-5
+"""Difference of two minima up to which both are kept, to be compared with more digits."""
+
 _SLACK = 1e-6  # up to which a bound counts as active
 
 
@@ -129,7 +132,8 @@ class Constrained:
             start = self._descend(evaluate, b, c, m)
             if start is not None and all(_apart(start.x, other.x) for other in found):
                 found.append(start)
-        return sorted(found, key=lambda start: start.gamma)
+        found.sort(key=lambda start: start.gamma)
+        return [start for start in found if start.gamma - found[0].gamma < _NEAR]
 
     def _descend(
         self, evaluate: Callable[[Sequence[float]], _Functions], b: float, c: float, m: float
