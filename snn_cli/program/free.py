@@ -1,0 +1,493 @@
+"""The program for an activation with free parameters of its own, whatever its formula.
+
+Minimise gamma subject to ``E[f^2] = 1``, ``E[f'^2] = 1 + epsilon`` where epsilon is given, ``E[f] = 0`` with zero mean,
+and bounds; with as many conditions as parameters it is the root with the smallest gamma. Moments are a black box here.
+In doubles: sequential quadratic programming (SciPy's SLSQP, Kraft 1988) from many starts, signs and magnitudes. Then
+Newton's method on the conditions of Karush, Kuhn and Tucker in mpmath, with derivatives by differences at three times
+the precision, because a kink may move with a parameter.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from itertools import combinations_with_replacement, product
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from snn_cli.arithmetic.multiprecision import _context, fraction
+from snn_cli.errors import CannotCompute, NoSolution
+from snn_cli.program.bounds import Bound
+from snn_cli.program.jets import Jet
+from snn_cli.program.kkt import Point, newton
+from snn_cli.program.quadrature import Quadrature
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from snn_cli.activations.family import Baseline
+    from snn_cli.program.quadrature import Sums
+
+_BREAKS = (0.0, 1 / 64, 1 / 16, 0.25, 0.5, 1.0, 1.75, 2.5, 3.5, 4.5, 6.0, 8.0, 10.0, 12.0)
+_NODES = 16
+_MAGNITUDES = (1.0, 0.25, 4.0, 0.5, 2.0, 1 / 16, 16.0, 0.125, 8.0)
+_MOST_STARTS = 3000  # that are looked at
+_DESCENTS = 20  # that are followed
+_STEP = 1e-5  # relative, of differences in doubles
+_HOLDS = 1e-7
+_SLACK = 1e-6
+_NEAR = 1e-5
+_FARTHEST = 1e9
+_SEEN = 18  # bits of a parameter that the search gives
+GUARD = 40
+
+
+@dataclass(frozen=True)
+class Program:
+    """What is asked, in exact numbers.
+
+    free
+        The parameters to solve for; ``settings`` are the values of the others.
+    epsilon
+        None where it is the activation's own.
+    """
+
+    baseline: Baseline
+    free: tuple[str, ...]
+    settings: tuple[tuple[str, Fraction], ...]
+    epsilon: Fraction | None
+    zero_mean: bool
+    bounds: tuple[Bound, ...] = ()
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        names = ("second_moment", *(("chi",) if self.epsilon is not None else ()))
+        return (*names, "mean") if self.zero_mean else names
+
+    @property
+    def targets(self) -> tuple[Fraction, ...]:
+        known = {"second_moment": Fraction(1), "chi": 1 + (self.epsilon or 0), "mean": Fraction(0)}
+        return tuple(known[name] for name in self.conditions)
+
+    def range(self, name: str) -> tuple[float, float]:
+        low, high = -_FARTHEST, _FARTHEST
+        for bound in self.bounds:
+            if bound.name == name:
+                low = bound.number if bound.relation != "<=" else low
+                high = bound.number if bound.relation != ">=" else high
+        return low, high
+
+
+class Start(NamedTuple):
+    """A stationary point in doubles: gamma, the mean, the free parameters and the bounds that hold with equality."""
+
+    gamma: float
+    mean: float
+    x: tuple[float, ...]
+    active: tuple[Bound, ...]
+
+
+# --- The search in doubles ----------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=64)
+def _rule(kinks: tuple[float, ...]) -> tuple[Any, Any]:
+    import numpy as np
+
+    nodes, weights = np.polynomial.legendre.leggauss(_NODES)
+    end = _BREAKS[-1]
+    ends = np.unique([*(-x for x in _BREAKS), *_BREAKS, *(k for k in kinks if -end < k < end)])
+    half = np.diff(ends)[:, None] / 2
+    z = ((ends[1:] + ends[:-1]) / 2)[:, None] + half * nodes
+    density = half * weights * np.exp(-z * z / 2) / math.sqrt(2 * math.pi)
+    return z.ravel(), (density / density.sum()).ravel()
+
+
+NAMES = ("gamma", "second_moment", "chi", "mean")
+
+
+class Search:
+    """Moments of the activation in doubles, as functions of its free parameters."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.known = {name: float(value) for name, value in program.settings}
+        self._seen: dict[tuple[float, ...], Any] = {}
+
+    def moments(self, x: Sequence[float]) -> Any:
+        """``gamma, E[f^2], E[f'^2], E[f]``; nan where they are not finite."""
+        import numpy as np
+
+        key = tuple(map(float, x))
+        if key in self._seen:
+            return self._seen[key]
+        params = self.known | dict(zip(self.program.free, key, strict=True))
+        baseline = self.program.baseline
+        z, w = _rule(tuple(float(k) for k in baseline.kinks(None, params)))
+        with np.errstate(all="ignore"):
+            f = np.broadcast_to(np.asarray(baseline.function(np, z, params), float), z.shape)
+            df = np.broadcast_to(np.asarray(baseline.derivative(np, z, params), float), z.shape)
+            found = np.array([w @ (z * f * df), w @ (f * f), w @ (df * df), w @ f])
+        if len(self._seen) > 5000:
+            self._seen.clear()
+        self._seen[key] = found
+        return found
+
+    def jacobian(self, x: Sequence[float]) -> Any:
+        """Of the moments by the parameters: rows as in ``NAMES``, by central differences."""
+        import numpy as np
+
+        columns = []
+        for i, value in enumerate(x):
+            h = _STEP * max(abs(value), 1e-4)
+            up, down = list(x), list(x)
+            up[i] += h
+            down[i] -= h
+            columns.append((self.moments(up) - self.moments(down)) / (up[i] - down[i]))
+        return np.array(columns).T
+
+    def starts(self) -> list[tuple[float, ...]]:
+        """Signs and magnitudes of every parameter, within the bounds; the most promising first, and far apart."""
+        import numpy as np
+
+        program = self.program
+        count = max(2, int(_MOST_STARTS ** (1 / len(program.free)) / 2))
+        axes = []
+        for name in program.free:
+            low, high = program.range(name)
+            values = [sign * m for m in _MAGNITUDES[:count] for sign in (1, -1)]
+            inside = [v for v in values if low <= v <= high]
+            inside += [v for v in (low, high) if abs(v) < _FARTHEST] + [(low + high) / 2] * (high - low < 1)
+            if low > -_FARTHEST and not any(v > low for v in inside):
+                inside += [v for v in (low + 1, low + abs(low)) if v <= high]
+            axes.append(list(dict.fromkeys(inside)))
+        targets = np.array([float(t) for t in program.targets])
+        rows = [NAMES.index(name) for name in program.conditions]
+        ranked = []
+        for x in product(*axes):
+            found = self.moments(x)
+            if np.isfinite(found).all():
+                short = np.abs(np.log(np.maximum(found[1], 1e-300))) if "second_moment" in program.conditions else 0
+                excess = short + np.abs(found[rows] - targets).sum() / (1 + np.abs(found[rows]).sum())
+                ranked.append((float(excess), x))
+        ranked.sort()
+        chosen: list[tuple[float, ...]] = []
+        for _, x in ranked:  # one of each pattern of signs first, then the rest by rank
+            if all(_signs(x) != _signs(other) for other in chosen):
+                chosen.append(x)
+        chosen = chosen[: 2 * _DESCENTS // 3]
+        chosen += [x for _, x in ranked if x not in chosen][: _DESCENTS - len(chosen)]
+        return chosen
+
+    def minima(self) -> list[Start]:
+        """Stationary points, the smallest gamma first."""
+        found: list[Start] = []
+        for x in self.starts():
+            start = self.descend(x)
+            if start is not None and all(_apart(start.x, other.x) for other in found):
+                found.append(start)
+        return sorted(found, key=lambda start: start.gamma)
+
+    def descend(self, x: Sequence[float], fixed: Mapping[str, float] | None = None, goal: int = 0, sign: int = 1) -> Start | None:
+        """A minimum of a moment, gamma unless told, under the conditions and bounds, with some parameters ``fixed``."""
+        import numpy as np
+        from scipy.optimize import minimize
+
+        program = self.program
+        names = [n for n in program.conditions if not (goal and n == NAMES[goal])]
+        rows = [NAMES.index(name) for name in names]
+        known = dict(zip(program.conditions, program.targets, strict=True))
+        targets = np.array([float(known[name]) for name in names])
+        ends = [(fixed[n], fixed[n]) if fixed and n in fixed else program.range(n) for n in program.free]
+        x = [min(max(v, low), high) for v, (low, high) in zip(x, ends, strict=True)]
+        roots = len(rows) == len(program.free) and not goal
+        with np.errstate(all="ignore"):
+            try:
+                done = minimize(
+                    lambda x: 0.0 if roots else sign * float(self.moments(x)[goal]),
+                    x,
+                    jac=lambda x: np.zeros(len(x)) if roots else sign * self.jacobian(x)[goal],
+                    method="SLSQP",
+                    bounds=ends,
+                    constraints=[
+                        {
+                            "type": "eq",
+                            "fun": lambda x: self.moments(x)[rows] - targets,
+                            "jac": lambda x: self.jacobian(x)[rows],
+                        }
+                    ],
+                    options={"maxiter": 150, "ftol": 1e-13},
+                )
+            except (ValueError, ZeroDivisionError, OverflowError, np.linalg.LinAlgError):
+                return None
+        found = self.moments(done.x)
+        if not np.isfinite(found).all() or (np.abs(found[rows] - targets) > _HOLDS).any():
+            return None
+        here = tuple(map(float, done.x))
+        return Start(sign * float(found[goal]), float(found[3]), here, self._active(here))
+
+    def _active(self, x: Sequence[float]) -> tuple[Bound, ...]:
+        here = dict(zip(self.program.free, x, strict=True))
+        return tuple(
+            bound
+            for bound in self.program.bounds
+            if bound.relation != "=" and abs(here[bound.name] - bound.number) <= _SLACK * max(1.0, abs(bound.number))
+        )
+
+    def falling(self, start: Start) -> tuple[str, str, list[tuple[float, float]]] | None:
+        """A parameter that gamma falls with for ever: its name, where it goes, and gamma on the way."""
+        for towards, factor in (("0", 0.25), ("infinity", 4.0)):
+            for i, name in enumerate(self.program.free):
+                if not start.x[i]:
+                    continue
+                path = [(start.x[i], start.gamma)]
+                x: Sequence[float] = start.x
+                for _ in range(5):
+                    value = path[-1][0] * factor
+                    low, high = self.program.range(name)
+                    if not low <= value <= high:
+                        break
+                    moved = self.descend(x, {name: value})
+                    if moved is None or moved.gamma >= path[-1][1] - 1e-9:
+                        break
+                    x = moved.x
+                    path.append((value, moved.gamma))
+                else:
+                    return name, towards if start.x[i] > 0 or towards == "0" else "-infinity", path
+        return None
+
+
+def _signs(x: Sequence[float]) -> tuple[bool, ...]:
+    return tuple(v > 0 for v in x)
+
+
+def _apart(x: Sequence[float], y: Sequence[float]) -> bool:
+    return max(abs(a - b) / max(1e-3, abs(b)) for a, b in zip(x, y, strict=True)) > 1e-4
+
+
+# --- The optimum, as precisely as asked -------------------------------------------------------------------------------
+
+
+class Optimum:
+    """Moments and their derivatives at any precision."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self._level = 0
+
+    def sums(self, mp: Any, x: Sequence[Any]) -> Sums:
+        program, baseline = self.program, self.program.baseline
+        params = {name: mp.mpf(v.numerator) / v.denominator for name, v in program.settings}
+        params |= {name: mp.mpf(v) for name, v in zip(program.free, x, strict=True)}
+        precise = baseline.precise
+        assert precise is not None
+        quadrature = Quadrature(lambda mp, z: precise(mp, z, params), lambda mp: baseline.kinks(mp, params))
+        quadrature._level = self._level
+        found = quadrature.sums(mp, mp.mpf(1), mp.mpf(0))
+        self._level = quadrature._level
+        return found
+
+    def moments(self, mp: Any, x: Sequence[Any]) -> dict[str, Any]:
+        sums = self.sums(mp, x)
+        return {
+            "gamma": (sums.square[2] - sums.square[0]) / 2,
+            "second_moment": sums.square[0],
+            "chi": sums.slope[0],
+            "mean": sums.value[0],
+            "kappa": sums.fourth / sums.slope[0] ** 2,
+            "mean_slope": sums.value[1],
+        }
+
+    def jets(self, mp: Any, x: Sequence[Any], curved: bool) -> dict[str, Jet]:
+        """The moments with gradient and, where ``curved``, Hessian: forward differences whose error is the last bit."""
+        n, precision = len(x), mp.prec
+        try:
+            mp.prec = (3 if curved else 2) * precision + 20
+            steps = [mp.ldexp(1, max(mp.mag(v), -20) - precision) for v in x]
+
+            def at(*moved: int) -> dict[str, Any]:
+                point = list(x)
+                for i in moved:
+                    point[i] = point[i] + steps[i]
+                return self.moments(mp, point)
+
+            centre = at()
+            first = [at(i) for i in range(n)]
+            second = {pair: at(*pair) for pair in combinations_with_replacement(range(n), 2)} if curved else {}
+            made = {}
+            for name in NAMES:
+                gradient = [(first[i][name] - centre[name]) / steps[i] for i in range(n)]
+                hessian = [[mp.mpf(0)] * (i + 1) for i in range(n)]
+                for (j, i), there in second.items():
+                    change = there[name] - first[i][name] - first[j][name] + centre[name]
+                    hessian[i][j] = change / (steps[i] * steps[j])
+                for i in range(n if curved else 0):  # from forward to central, as far as the Hessian tells
+                    gradient[i] = gradient[i] - hessian[i][i] * steps[i] / 2
+                made[name] = Jet(centre[name], gradient, hessian)
+        finally:
+            mp.prec = precision
+        return made
+
+    def polish(self, start: Point, active: Sequence[Bound], precision: int) -> Point:
+        mp, program = _context(precision), self.program
+        free = program.free
+        curved = len(free) > len(program.conditions) + len(active)
+
+        def evaluate(x: list[Any]) -> tuple[Jet, list[Jet]]:
+            found = self.jets(mp, x, curved)
+            constraints = [
+                found[name] - mp.mpf(target.numerator) / target.denominator
+                for name, target in zip(program.conditions, program.targets, strict=True)
+            ]
+            for bound in active:
+                i = free.index(bound.name)
+                jet = Jet.variable(x[i], i, len(free))
+                constraints.append(jet - mp.mpf(bound.value.numerator) / bound.value.denominator)
+            return found["gamma"], constraints
+
+        return newton(mp, evaluate, start, _SEEN, precision, GUARD)
+
+
+class Found(NamedTuple):
+    """The optimum: parameters and moments by name as rationals, active bounds with their multipliers, ties."""
+
+    values: dict[str, Fraction]
+    active: tuple[Bound, ...]
+    multipliers: tuple[Fraction, ...]
+    tied: bool
+    precision: int
+
+
+def solve(program: Program, digits: int | None) -> Found:
+    """The stationary point with the smallest gamma, of those the search finds; of equal ones the smaller ``|E[f]|``.
+
+    Raises NoSolution where the conditions cannot be met or gamma has no smallest value, CannotCompute where the
+    optimum cannot be found precisely.
+    """
+    search = Search(program)
+    minima = search.minima()
+    if not minima:
+        raise unsolved(search)
+    freedom = len(program.free) - len(program.conditions)
+    best = minima[0]
+    if freedom and max(map(abs, best.x)) > 50 or min(map(abs, best.x)) < 0.02 or not _interior(search, best):
+        fall = search.falling(best)
+        if fall is not None:
+            raise _falls(fall)
+    equal = [start for start in minima if start.gamma - best.gamma < _NEAR]
+    equal.sort(key=lambda start: (round(abs(start.mean), 6), [-v for v in start.x]))
+    bits = 53 if digits is None else max(53, digits * 3322 // 1000 + 4)
+    precision = bits + 24 + GUARD
+    polished: list[tuple[Any, Any, Start, Point]] = []
+    failed: CannotCompute | None = None
+    optimum = Optimum(program)
+    mp = _context(precision)
+    for start in equal[:4]:
+        try:
+            active, point = start.active, Point([mp.mpf(v) for v in start.x], [])
+            while True:
+                point = optimum.polish(point, active, precision)
+                wrong = _wrong(active, point)
+                if wrong is None:
+                    break
+                active = tuple(bound for bound in active if bound is not wrong)
+            polished.append((point, optimum.moments(mp, point.x), start._replace(active=active), point))
+        except CannotCompute as error:
+            failed = error
+    if not polished:
+        fall = search.falling(best) if freedom else None
+        raise _falls(fall) if fall is not None else (failed or unsolved(search))
+    least = min(found["gamma"] for _, found, _, _ in polished)
+    close = [each for each in polished if each[1]["gamma"] - least < mp.mpf(2) ** -40]
+    point, found, start, _ = min(close, key=lambda each: (round(abs(float(each[1]["mean"])), 12), [-float(v) for v in each[0].x]))
+    values = {name: fraction(value) for name, value in found.items()}
+    values |= {name: fraction(value) for name, value in zip(program.free, point.x, strict=True)}
+    values |= dict(zip(program.conditions, program.targets, strict=True))
+    values |= {bound.name: bound.value for bound in start.active}
+    values = {name: Fraction(0) if abs(v) < Fraction(1, 1 << (bits + 24)) else v for name, v in values.items()}
+    count = len(start.active)
+    return Found(
+        values,
+        start.active,
+        tuple(fraction(mu) for mu in point.multipliers[len(point.multipliers) - count :]),
+        len(close) > 1,
+        precision,
+    )
+
+
+def _wrong(active: Sequence[Bound], point: Point) -> Bound | None:
+    for bound, mu in zip(active, point.multipliers[len(point.multipliers) - len(active) :], strict=True):
+        if (bound.relation == ">=" and mu < 0) or (bound.relation == "<=" and mu > 0):
+            return bound
+    return None
+
+
+def _interior(search: Search, start: Start) -> bool:
+    """Whether the active bounds and the conditions leave no freedom, or gamma is curved upwards in what is left."""
+    return len(search.program.free) == len(search.program.conditions) + len(start.active)
+
+
+def _falls(fall: tuple[str, str, list[tuple[float, float]]]) -> NoSolution:
+    name, towards, path = fall
+    shown = ", ".join(f"{gamma:.6g} at {name} = {value:.3g}" for value, gamma in (path[0], path[2], path[-1]))
+    side = "<=" if towards == "infinity" or (towards == "0" and path[0][0] < 0) else ">="
+    value = path[0][0]
+    near = 1 if towards == "0" else float(f"{abs(value):.1g}")
+    return NoSolution(
+        f"gamma keeps falling as {name} goes to {towards}, and has no smallest value: {shown}",
+        f"--bound '{name}{side}{math.copysign(near, value):g}'",
+    )
+
+
+def unsolved(search: Search) -> NoSolution:
+    """Which condition fails: how near the search came to each."""
+    import numpy as np
+
+    program = search.program
+    rows = {name: NAMES.index(name) for name in program.conditions}
+    nearest: dict[str, tuple[float, float]] = {}
+    for x in search.starts():
+        found = search.moments(x)
+        if not np.isfinite(found).all():
+            continue
+        for name, row in rows.items():
+            low, high = nearest.get(name, (math.inf, -math.inf))
+            nearest[name] = (min(low, float(found[row])), max(high, float(found[row])))
+    if not nearest:
+        return NoSolution("no solution: the expectations over a normal input are finite nowhere in the search", "--bound")
+    words = {"second_moment": "E[f^2] = 1", "chi": f"E[f'^2] = {float(1 + (program.epsilon or 0))!r}", "mean": "E[f] = 0"}
+    for name, target in zip(program.conditions, program.targets, strict=True):
+        low, high = nearest[name]
+        if not low <= float(target) <= high:
+            return NoSolution(
+                f"no solution: {words[name]} cannot be met; where the search looked it is between {low:.6g} and {high:.6g}",
+                "another --bound, or more --free parameters",
+            )
+    span = _reach(search)
+    named = " and ".join(words[name] for name in program.conditions)
+    return NoSolution(
+        f"no solution: {named} hold nowhere together; the search went over both signs of "
+        f"{', '.join(program.free)} from {min(_MAGNITUDES):g} to {max(_MAGNITUDES):g}{span}",
+        "another --epsilon or --bound, or more --free parameters",
+    )
+
+
+def _reach(search: Search) -> str:
+    """The values of the last condition that the others leave, as far as the search sees."""
+    program = search.program
+    if program.epsilon is None:
+        return ""
+    ends = epsilon_range(search, [])
+    return "" if ends is None else f", where epsilon reaches from {ends[0]:.6g} to {'any size' if ends[1] is None else f'{ends[1]:.6g}'}"
+
+
+def epsilon_range(search: Search, near: Sequence[Sequence[float]]) -> tuple[float, float | None] | None:
+    """The range of ``E[f'^2] - 1`` under the other conditions and the bounds, as far as the search sees."""
+    points = [*near, *search.starts()[:6]]
+    low = [s.gamma - 1 for x in points if (s := search.descend(x, goal=2)) is not None]
+    high = [-s.gamma - 1 for x in points if (s := search.descend(x, goal=2, sign=-1)) is not None]
+    if not low and not high:
+        return None
+    most = max(high, default=math.inf)
+    return max(min(low, default=0.0), 0.0), None if most > 1e3 else most
