@@ -35,6 +35,8 @@ def analyze(
     epsilon: Number | None = None,
     *,
     params: Solution | Propagation | Mapping[str, Any] | None = None,
+    expr: str | None = None,
+    set: Mapping[str, Number] | None = None,  # noqa: A002
     depth: int | str | None = None,
     fanin: int | str | None = None,
     lam: Number | None = None,
@@ -46,7 +48,7 @@ def analyze(
 ) -> Analysis:
     """Hold an activation against the definition: ``E[f^2] = 1``, ``E[f'^2] = 1 + epsilon``, ``gamma < 1``.
 
-    act, epsilon, params, depth, fanin, lam, lambda_min, zero_mean, weights, sigma_w, sigma_b
+    act, epsilon, params, expr, set, depth, fanin, lam, lambda_min, zero_mean, weights, sigma_w, sigma_b
         As for ``simulate``: a family is solved, a baseline is as it is. Depth, fan-in and deviations are those of the
         network whose gradient, fixed points and basin stand in the record; the moments and the verdict are of f alone.
 
@@ -54,8 +56,8 @@ def analyze(
     (Chernoff, 1981) bounds epsilon from below by ``-E[f]^2`` where ``E[f^2] = 1``.
     """
     theory = simulate(
-        act, epsilon, params=params, depth=depth, fanin=fanin, lam=lam, lambda_min=lambda_min, zero_mean=zero_mean,
-        weights=weights, sigma_w=sigma_w, sigma_b=sigma_b, profile=False,
+        act, epsilon, params=params, expr=expr, set=set, depth=depth, fanin=fanin, lam=lam, lambda_min=lambda_min,
+        zero_mean=zero_mean, weights=weights, sigma_w=sigma_w, sigma_b=sigma_b, profile=False,
     )  # fmt: skip
     values = dict(theory.params)
     activation = activations.find(theory.act, values)

@@ -21,7 +21,7 @@ ALLOWED = {
     "records": {"activations"},  # inside .function(), .derivative() and .at() alone
     "arithmetic": set(),
     "gaussian": {"arithmetic"},
-    "activations": {"arithmetic", "gaussian"},
+    "activations": {"exact", "arithmetic", "gaussian"},
     "ensembles": set(),
     "graph": set(),
     "propagation": {"exact", "graph", "arithmetic", "gaussian", "activations", "ensembles"},
@@ -67,7 +67,7 @@ OUTSIDE = {
     "torch": {"engine", "nn", "training"},
     "triton": {"nn"},
     "matplotlib": {"reports"},
-    "sympy": {"arithmetic", "explanation"},
+    "sympy": {"activations", "arithmetic", "explanation"},
 }
 
 

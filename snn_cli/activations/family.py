@@ -83,6 +83,8 @@ class Baseline(NamedTuple):
     kinks
         ``kinks(mp, params)``: where f or a derivative of any order jumps, in rising order; ``mp`` is an mpmath context,
         or None for doubles. Between them f is analytic.
+    check
+        ``check(params)``: raises InputError for values with which it is no activation.
     """
 
     name: str
@@ -93,6 +95,7 @@ class Baseline(NamedTuple):
     parameters: tuple[str, ...] = ()
     precise: Callable[[Any, Any, Values], tuple[Any, Any]] | None = None
     kinks: Callable[[Any, Values], tuple[Any, ...]] = lambda _mp, _params: ()
+    check: Callable[[Values], None] = lambda _params: None
 
 
 WRAP = ("a", "b", "c", "d")
