@@ -10,7 +10,6 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex
 
 from snn_cli import activations
-from snn_cli.activations.family import WRAP
 from snn_cli.arithmetic.dual import DualArithmetic
 from snn_cli.arithmetic.multiprecision import Multiprecision, NoConvergence, fraction
 from snn_cli.errors import CannotCompute, InputError, NoSolution
@@ -26,11 +25,11 @@ from snn_cli.gaussian import moments
 from snn_cli.records import Note, Params, Solution
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
 
     from snn_cli.activations.family import Family, Interval, Values
     from snn_cli.arithmetic.protocol import Arithmetic, SolvingArithmetic, Value
-    from snn_cli.program.solving import Request as ProgramRequest
+    from snn_cli.program.request import Free, Wrap
 
 MOMENTS = ("mean", "second_moment", "chi", "gamma", "kappa", "mean_slope")
 
@@ -109,7 +108,7 @@ class Request(NamedTuple):
 
 
 def check(
-    act: str,
+    act: str | None = None,
     epsilon: Number | None = None,
     *,
     depth: SupportsIndex | str | None = None,
@@ -120,16 +119,35 @@ def check(
     digits: SupportsIndex | str | None = None,
     certify: bool = False,
     bound: str | Iterable[str] | None = None,
-) -> Request | ProgramRequest:
+    expr: str | None = None,
+    set: Mapping[str, Number] | None = None,  # noqa: A002
+    free: str | Sequence[str] | None = None,
+) -> Request | Wrap | Free:
     """The arguments of ``solve``, in exact numbers; nothing is solved. Raises InputError as ``solve`` does."""
-    if not isinstance(act, str):
+    if expr is not None and act is not None:
+        raise InputError("--expr gives the activation; it contradicts --act", "leave out --act")
+    if expr is None and not isinstance(act, str):
         raise InputError(f"act must be the name of one activation, not {act!r}", "--act lselu")
+    if expr is None and (set or free):
+        option = "--set" if set else "--free"
+        raise InputError(f"{option} is about the parameters of --expr, and there is no --expr", f"leave out {option}")
     depth = None if depth is None else positive_integer(depth, "--depth")
     fan_in = None if fanin is None else positive_integer(fanin, "--fanin")
     digits = None if digits is None else positive_integer(digits, "--digits", MAX_DIGITS, "--digits 50")
     zero_mean, certify = _flag(zero_mean, "--zero-mean"), _flag(certify, "--certify")
-    if act not in activations.SOLVABLE:
-        return _wrapping(act, epsilon, depth, fan_in, lam, lambda_min, zero_mean, digits, certify, bound)
+    if act is None or act not in activations.SOLVABLE:
+        from snn_cli.program import request as programs
+
+        name = expr if act is None else act
+        assert name is not None
+        if act is not None:
+            activations.find(act)
+        _only_families(name, certify, {"--lambda": lam, "--lambda-min": lambda_min})
+        needed = not free
+        common = programs.Common(_epsilon(name, needed, epsilon, depth, fan_in), zero_mean, depth, fan_in, digits)
+        if free:
+            return programs.free(name, set, free, bound, common)
+        return programs.named(name, bound, common) if expr is None else programs.written(name, set, bound, common)
     family = activations.get(act)
     if bound is not None and list(bound):
         raise InputError(
@@ -141,47 +159,20 @@ def check(
     return Request(family, exact, closure, lam_bound, depth, fan_in, digits, certify)
 
 
-def _wrapping(
-    act: str,
-    epsilon: Number | None,
-    depth: int | None,
-    fan_in: int | None,
-    lam: Number | None,
-    lambda_min: Number | None,
-    zero_mean: bool,
-    digits: int | None,
-    certify: bool,
-    bound: str | Iterable[str] | None,
-) -> ProgramRequest:
-    """An activation that is no family is solved as ``a f(b x + c) + d``."""
-    from snn_cli.program import bounds
-    from snn_cli.program.solving import Request as ProgramRequest
-
-    baseline = activations.find(act)
-    for option, value in (("--lambda", lam), ("--lambda-min", lambda_min)):
+def _only_families(name: str, certify: bool, closures: Mapping[str, Number | None]) -> None:
+    """Raises InputError for what only the families have."""
+    for option, value in closures.items():
         if value is not None:
-            raise InputError(
-                f"{act} is solved as a*f(b*x + c) + d, which has no lambda, so {option} cannot be met",
-                "--bound 'b<=4'",
-            )
+            raise InputError(f"{name} has no lambda, so {option} cannot be met", "--bound 'b<=4'")
     if certify:
         raise InputError(
-            f"--certify proves solutions of {', '.join(activations.SOLVABLE)}; {act} has no closed form to prove from",
+            f"--certify proves solutions of {', '.join(activations.SOLVABLE)}; {name} has no closed form to prove from",
             "--digits 50",
         )
-    exact = _epsilon(act, True, epsilon, depth, fan_in)
-    given = bounds.read(bound, WRAP)
-    for name in ("a", "b"):
-        _, high = bounds.limits(given, name)
-        if high is not None and high <= 0:
-            raise InputError(
-                f"--bound: {name} is above 0 by convention (-f and f(-x) meet the same conditions)", f"--bound '{name}<=4'"
-            )
-    return ProgramRequest(baseline, exact, zero_mean, given, depth, fan_in, digits)
 
 
 def solve(
-    act: str,
+    act: str | None = None,
     epsilon: Number | None = None,
     *,
     depth: SupportsIndex | str | None = None,
@@ -192,6 +183,9 @@ def solve(
     digits: SupportsIndex | str | None = None,
     certify: bool = False,
     bound: str | Iterable[str] | None = None,
+    expr: str | None = None,
+    set: Mapping[str, Number] | None = None,  # noqa: A002
+    free: str | Sequence[str] | None = None,
 ) -> Solution:
     """Parameters of ``act`` with ``E[f^2] = 1``, ``E[f'^2] = 1 + epsilon`` and the smallest gamma.
 
@@ -210,7 +204,11 @@ def solve(
         Prove existence and uniqueness in interval arithmetic; needs the extra ``certify``.
     bound
         Of a wrapped activation: ``"b<=4"``, ``"d=0"``, ``"c>=0,c<=1"``, or several such texts. Without: ``1/32 <= b <=
-        32``, ``|c| <= 6 max(1, b)`` and ``a <= 1e6`` are searched.
+        32``, ``|c| <= 6 max(1, b)`` and ``a <= 1e6`` are searched. Or of the free parameters: ``"l>=1"``.
+    expr, set, free
+        Instead of ``act``: a formula in x such as ``"where(x > 0, l*x, l*a*(exp(x) - 1))"``, values of its parameters,
+        and the names of those to solve for. Without ``free`` it is wrapped. With as many free parameters as conditions
+        epsilon may be left out where it is the activation's own.
 
     Raises InputError for a value outside its domain, NoSolution where nothing meets the request, CannotCompute where a
     proof or an extra is out of reach.
@@ -226,12 +224,16 @@ def solve(
         digits=digits,
         certify=certify,
         bound=bound,
+        expr=expr,
+        set=set,
+        free=free,
     )
     if isinstance(request, Request):
         return _solve(request)
-    from snn_cli.program.solving import wrap
+    from snn_cli.program import request as programs
+    from snn_cli.program import solving
 
-    return wrap(request)
+    return solving.free(request) if isinstance(request, programs.Free) else solving.wrap(request)
 
 
 def _solve(request: Request) -> Solution:

@@ -39,8 +39,16 @@ _HOLDS = 1e-7
 _SLACK = 1e-6
 _NEAR = 1e-5
 _FARTHEST = 1e9
+_STEADY = 3
+_FALLS = 5
 _SEEN = 18  # bits of a parameter that the search gives
 GUARD = 40
+
+_ROUGH = 1e-6
+"""Lower ends below this are taken as 0: the search is that exact."""
+
+_ANY_SIZE = 1e3
+"""Upper ends above this are taken as none."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +122,8 @@ class Search:
         self.program = program
         self.known = {name: float(value) for name, value in program.settings}
         self._seen: dict[tuple[float, ...], Any] = {}
+        self.seen: list[Any] = []
+        self._kinks: list[tuple[float, ...]] = []
 
     def moments(self, x: Sequence[float]) -> Any:
         """``gamma, E[f^2], E[f'^2], E[f]``; nan where they are not finite."""
@@ -124,7 +134,7 @@ class Search:
             return self._seen[key]
         params = self.known | dict(zip(self.program.free, key, strict=True))
         baseline = self.program.baseline
-        z, w = _rule(tuple(float(k) for k in baseline.kinks(None, params)))
+        z, w = _rule(self._kinks_at(params))
         with np.errstate(all="ignore"):
             f = np.broadcast_to(np.asarray(baseline.function(np, z, params), float), z.shape)
             df = np.broadcast_to(np.asarray(baseline.derivative(np, z, params), float), z.shape)
@@ -133,6 +143,24 @@ class Search:
             self._seen.clear()
         self._seen[key] = found
         return found
+
+    def _kinks_at(self, params: Mapping[str, float]) -> tuple[float, ...]:
+        """Where the kinks are; those that have been the same at three places stay there."""
+        if len(self._kinks) == _STEADY and len(set(self._kinks)) == 1:
+            return self._kinks[0]
+        found = tuple(float(k) for k in self.program.baseline.kinks(None, dict(params)))
+        if len(self._kinks) < _STEADY:
+            self._kinks.append(found)
+        return found
+
+    def least_slope(self, x: Sequence[float]) -> float:
+        """The infimum of f' where nearly all inputs are."""
+        import numpy as np
+
+        params = self.known | dict(zip(self.program.free, map(float, x), strict=True))
+        z = np.concatenate([_rule(self._kinks_at(params))[0], [-30.0, -20.0, 20.0, 30.0]])
+        with np.errstate(all="ignore"):
+            return float(np.min(self.program.baseline.derivative(np, z, params)))
 
     def jacobian(self, x: Sequence[float]) -> Any:
         """Of the moments by the parameters: rows as in ``NAMES``, by central differences."""
@@ -165,9 +193,11 @@ class Search:
         targets = np.array([float(t) for t in program.targets])
         rows = [NAMES.index(name) for name in program.conditions]
         ranked = []
+        self.seen = []
         for x in product(*axes):
             found = self.moments(x)
             if np.isfinite(found).all():
+                self.seen.append(found)
                 short = np.abs(np.log(np.maximum(found[1], 1e-300))) if "second_moment" in program.conditions else 0
                 excess = short + np.abs(found[rows] - targets).sum() / (1 + np.abs(found[rows]).sum())
                 ranked.append((float(excess), x))
@@ -187,7 +217,7 @@ class Search:
             start = self.descend(x)
             if start is not None and all(_apart(start.x, other.x) for other in found):
                 found.append(start)
-        return sorted(found, key=lambda start: start.gamma)
+        return sorted(found, key=lambda start: (round(start.gamma, 5), sum(v < 0 for v in start.x), start.gamma))
 
     def descend(self, x: Sequence[float], fixed: Mapping[str, float] | None = None, goal: int = 0, sign: int = 1) -> Start | None:
         """A minimum of a moment, gamma unless told, under the conditions and bounds, with some parameters ``fixed``."""
@@ -235,15 +265,16 @@ class Search:
             if bound.relation != "=" and abs(here[bound.name] - bound.number) <= _SLACK * max(1.0, abs(bound.number))
         )
 
-    def falling(self, start: Start) -> tuple[str, str, list[tuple[float, float]]] | None:
-        """A parameter that gamma falls with for ever: its name, where it goes, and gamma on the way."""
+    def falling(self, start: Start | None) -> tuple[str, str, list[tuple[float, float]]] | None:
+        """A parameter with which gamma falls for ever: its name, where it goes, and gamma on the way from ``start``."""
         for towards, factor in (("0", 0.25), ("infinity", 4.0)):
             for i, name in enumerate(self.program.free):
-                if not start.x[i]:
+                first = start or self._fixed(name, 1.0) or self._fixed(name, 0.25)
+                if first is None or not first.x[i]:
                     continue
-                path = [(start.x[i], start.gamma)]
-                x: Sequence[float] = start.x
-                for _ in range(5):
+                path = [(first.x[i], first.gamma)]
+                x: Sequence[float] = first.x
+                for _ in range(_FALLS):
                     value = path[-1][0] * factor
                     low, high = self.program.range(name)
                     if not low <= value <= high:
@@ -254,8 +285,13 @@ class Search:
                     x = moved.x
                     path.append((value, moved.gamma))
                 else:
-                    return name, towards if start.x[i] > 0 or towards == "0" else "-infinity", path
+                    return name, towards if first.x[i] > 0 or towards == "0" else "-infinity", path
         return None
+
+    def _fixed(self, name: str, value: float) -> Start | None:
+        """The smallest gamma with one parameter fixed."""
+        found = [s for x in self.starts()[:_FALLS] if (s := self.descend(x, {name: value})) is not None]
+        return min(found, key=lambda s: s.gamma, default=None)
 
 
 def _signs(x: Sequence[float]) -> tuple[bool, ...]:
@@ -359,24 +395,23 @@ class Found(NamedTuple):
     precision: int
 
 
-def solve(program: Program, digits: int | None) -> Found:
+def solve(search: Search, digits: int | None) -> Found:
     """The stationary point with the smallest gamma, of those the search finds; of equal ones the smaller ``|E[f]|``.
 
     Raises NoSolution where the conditions cannot be met or gamma has no smallest value, CannotCompute where the
     optimum cannot be found precisely.
     """
-    search = Search(program)
+    program = search.program
     minima = search.minima()
     if not minima:
         raise unsolved(search)
     freedom = len(program.free) - len(program.conditions)
     best = minima[0]
-    if freedom and max(map(abs, best.x)) > 50 or min(map(abs, best.x)) < 0.02 or not _interior(search, best):
+    if freedom > len(best.active):  # else bounds and conditions leave no freedom
         fall = search.falling(best)
         if fall is not None:
             raise _falls(fall)
-    equal = [start for start in minima if start.gamma - best.gamma < _NEAR]
-    equal.sort(key=lambda start: (round(abs(start.mean), 6), [-v for v in start.x]))
+    equal = _unlike([start for start in minima if start.gamma - best.gamma < _NEAR])
     bits = 53 if digits is None else max(53, digits * 3322 // 1000 + 4)
     precision = bits + 24 + GUARD
     polished: list[tuple[Any, Any, Start, Point]] = []
@@ -411,9 +446,17 @@ def solve(program: Program, digits: int | None) -> Found:
         values,
         start.active,
         tuple(fraction(mu) for mu in point.multipliers[len(point.multipliers) - count :]),
-        len(close) > 1,
+        len(close) > 1 or len([s for s in minima if s.gamma - best.gamma < _NEAR]) > len(equal),
         precision,
     )
+
+
+def _unlike(starts: Sequence[Start]) -> list[Start]:
+    """Of mirror images, with the same gamma and size of the mean, the one with the larger parameters."""
+    chosen: dict[float, Start] = {}
+    for start in sorted(starts, key=lambda start: [-v for v in start.x]):
+        chosen.setdefault(round(abs(start.mean), 5), start)
+    return sorted(chosen.values(), key=lambda start: abs(start.mean))
 
 
 def _wrong(active: Sequence[Bound], point: Point) -> Bound | None:
@@ -421,11 +464,6 @@ def _wrong(active: Sequence[Bound], point: Point) -> Bound | None:
         if (bound.relation == ">=" and mu < 0) or (bound.relation == "<=" and mu > 0):
             return bound
     return None
-
-
-def _interior(search: Search, start: Start) -> bool:
-    """Whether the active bounds and the conditions leave no freedom, or gamma is curved upwards in what is left."""
-    return len(search.program.free) == len(search.program.conditions) + len(start.active)
 
 
 def _falls(fall: tuple[str, str, list[tuple[float, float]]]) -> NoSolution:
@@ -441,45 +479,44 @@ def _falls(fall: tuple[str, str, list[tuple[float, float]]]) -> NoSolution:
 
 
 def unsolved(search: Search) -> NoSolution:
-    """Which condition fails: how near the search came to each."""
-    import numpy as np
-
+    """Why there is no solution: where gamma falls for ever, else which condition fails."""
     program = search.program
-    rows = {name: NAMES.index(name) for name in program.conditions}
-    nearest: dict[str, tuple[float, float]] = {}
-    for x in search.starts():
-        found = search.moments(x)
-        if not np.isfinite(found).all():
-            continue
-        for name, row in rows.items():
-            low, high = nearest.get(name, (math.inf, -math.inf))
-            nearest[name] = (min(low, float(found[row])), max(high, float(found[row])))
-    if not nearest:
-        return NoSolution("no solution: the expectations over a normal input are finite nowhere in the search", "--bound")
-    words = {"second_moment": "E[f^2] = 1", "chi": f"E[f'^2] = {float(1 + (program.epsilon or 0))!r}", "mean": "E[f] = 0"}
+    if len(program.free) > len(program.conditions):
+        fall = search.falling(None)
+        if fall is not None:
+            return _falls(fall)
+    if not search.seen:
+        return NoSolution(
+            "no solution: the expectations over a normal input are finite nowhere in the search",
+            "an expression that grows less",
+        )
+    words = {
+        "second_moment": "E[f^2] = 1",
+        "chi": f"E[f'^2] = {float(1 + (program.epsilon or 0))!r}",
+        "mean": "E[f] = 0",
+    }
     for name, target in zip(program.conditions, program.targets, strict=True):
-        low, high = nearest[name]
-        if not low <= float(target) <= high:
+        values = [float(found[NAMES.index(name)]) for found in search.seen]
+        if not min(values) <= float(target) <= max(values):
             return NoSolution(
-                f"no solution: {words[name]} cannot be met; where the search looked it is between {low:.6g} and {high:.6g}",
+                f"no solution: {words[name]} is not met anywhere; where the search looked it is between "
+                f"{min(values):.6g} and {max(values):.6g}",
                 "another --bound, or more --free parameters",
             )
-    span = _reach(search)
+    searched = f"the search went over {', '.join(program.free)} of both signs from {min(_MAGNITUDES):g} to {max(_MAGNITUDES):g}"
+    ends = epsilon_range(search, []) if program.epsilon is not None else None
+    if ends is not None and not ends[0] <= float(program.epsilon or 0) <= (ends[1] or math.inf):
+        others = " and ".join(words[name] for name in program.conditions if name != "chi")
+        return NoSolution(
+            f"no solution at epsilon = {float(program.epsilon or 0)!r}: with {others} "
+            f"{''.join(f'and {bound} ' for bound in program.bounds)}epsilon is between {ends[0]:.7g} and {ends[1]:.7g}; {searched}",
+            f"--epsilon {float(f'{(ends[0] + (ends[1] or 1)) / 2:.2g}')!r}",
+            ends,
+        )
     named = " and ".join(words[name] for name in program.conditions)
     return NoSolution(
-        f"no solution: {named} hold nowhere together; the search went over both signs of "
-        f"{', '.join(program.free)} from {min(_MAGNITUDES):g} to {max(_MAGNITUDES):g}{span}",
-        "another --epsilon or --bound, or more --free parameters",
+        f"no solution: {named} hold nowhere together; {searched}", "another --epsilon or --bound, or more --free parameters"
     )
-
-
-def _reach(search: Search) -> str:
-    """The values of the last condition that the others leave, as far as the search sees."""
-    program = search.program
-    if program.epsilon is None:
-        return ""
-    ends = epsilon_range(search, [])
-    return "" if ends is None else f", where epsilon reaches from {ends[0]:.6g} to {'any size' if ends[1] is None else f'{ends[1]:.6g}'}"
 
 
 def epsilon_range(search: Search, near: Sequence[Sequence[float]]) -> tuple[float, float | None] | None:
@@ -487,7 +524,7 @@ def epsilon_range(search: Search, near: Sequence[Sequence[float]]) -> tuple[floa
     points = [*near, *search.starts()[:6]]
     low = [s.gamma - 1 for x in points if (s := search.descend(x, goal=2)) is not None]
     high = [-s.gamma - 1 for x in points if (s := search.descend(x, goal=2, sign=-1)) is not None]
-    if not low and not high:
+    if not low or not high:
         return None
-    most = max(high, default=math.inf)
-    return max(min(low, default=0.0), 0.0), None if most > 1e3 else most
+    bottom, top = min(low), max(high)
+    return bottom if bottom > _ROUGH else 0.0, None if top > _ANY_SIZE else top

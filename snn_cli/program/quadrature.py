@@ -26,7 +26,10 @@ AGREE = 0.55
 FINER = 1.5
 """Factor between one step that is tried and the next."""
 
-MAX_NODES = 2_000_000
+MAX_NODES = 200_000
+
+MAX_REACH = 12.0
+"""Times the reach of the density alone, for an f that grows like an exponential of many times its input."""
 
 WIDE = 2
 """b from which f, as a function of z, is taken to live in a corner of the line."""
@@ -49,9 +52,9 @@ def reach(precision: int) -> float:
 
 
 @lru_cache(maxsize=24)
-def _trapezoidal(mp: Any, precision: int, step: float) -> Rule:
+def _trapezoidal(mp: Any, precision: int, step: float, end: float) -> Rule:
     """Nodes ``j step``; ``precision`` is in the key because a context can change its own."""
-    n = int(reach(precision) / step) + 1
+    n = int(end / step) + 1
     h = mp.mpf(step)
     scale = h / mp.sqrt(2 * mp.pi)
     z = [h * j for j in range(-n, n + 1)]
@@ -79,11 +82,11 @@ def _tanh_sinh(mp: Any, precision: int, step: float) -> tuple[tuple[Any, Any, bo
 
 
 @lru_cache(maxsize=24)
-def _half_infinite(mp: Any, precision: int, step: float) -> tuple[tuple[Any, Any, bool], ...]:
+def _half_infinite(mp: Any, precision: int, step: float, end: float) -> tuple[tuple[Any, Any, bool], ...]:
     """Nodes ``u = exp(t - exp(-t))`` with ``du`` on ``(0, oo)``, for what falls like a normal density at the far end."""
     h = mp.mpf(step)
     first = -int(math.log((precision + 30) * math.log(2)) / step) - 1
-    last = int(math.log(8 * reach(precision) * 64) / step) + 1
+    last = int(math.log(512 * end) / step) + 1
     nodes = []
     for j in range(first, last + 1):
         t = h * j
@@ -112,9 +115,8 @@ class _Nodes:
         return Rule(tuple(self.z), tuple(self.weight), tuple(self.even))
 
 
-def _around(mp: Any, step: float, b: Any, c: Any) -> Rule:
+def _around(mp: Any, step: float, end: float, b: Any, c: Any) -> Rule:
     """The trapezoidal rule in t, ``b z + c = sinh t``."""
-    end = reach(mp.prec)
     nodes = _Nodes(mp)
     h = mp.mpf(step)
     low, high = (math.asinh(float(c + b * x)) for x in (-end, end))
@@ -124,13 +126,12 @@ def _around(mp: Any, step: float, b: Any, c: Any) -> Rule:
     return nodes.rule()
 
 
-def _pieces(mp: Any, step: float, b: Any, cuts: Sequence[Any]) -> Rule:
+def _pieces(mp: Any, step: float, end: float, b: Any, cuts: Sequence[Any]) -> Rule:
     """Double exponential rules on every piece between the cuts, and on either side of them."""
-    end = reach(mp.prec)
     nodes = _Nodes(mp)
     scale = min(1, 1 / b)
     for cut, side in ((cuts[0], -1), (cuts[-1], 1)):
-        for u, du, even in _half_infinite(mp, mp.prec, step):
+        for u, du, even in _half_infinite(mp, mp.prec, step, end):
             z = cut + side * scale * u
             if abs(z) > end and side * z > 0:
                 break
@@ -153,6 +154,9 @@ class Sums(NamedTuple):
     fourth: Any
 
 
+_CUT_OFF = Sums((), (), (), None)
+
+
 class Quadrature:
     """Sums of one activation; remembers the step that was fine enough.
 
@@ -165,17 +169,18 @@ class Quadrature:
     def __init__(self, precise: Callable[[Any, Any], tuple[Any, Any]], kinks: Callable[[Any], Sequence[Any]]) -> None:
         self.precise, self.kinks = precise, kinks
         self._level = 0
+        self._widening = 1.0
 
     def _rule(self, mp: Any, b: Any, c: Any, level: int) -> Rule:
         nats = (mp.prec + 20) * math.log(2)
-        end = reach(mp.prec)
+        end = reach(mp.prec) * self._widening
         cuts = sorted(z for z in ((x - c) / b for x in self.kinks(mp)) if -end < z < end)
         finer = FINER**level
         if cuts:
-            return _pieces(mp, 3 / math.log(nats + 20) ** 1.5 / finer, b, cuts)
+            return _pieces(mp, 3 / math.log(nats + 20) ** 1.5 / finer, end, b, cuts)
         if b > WIDE:
-            return _around(mp, math.pi**2 / nats / finer * 2, b, c)
-        return _trapezoidal(mp, mp.prec, math.pi * math.sqrt(2 / nats) / finer)
+            return _around(mp, math.pi**2 / nats / finer * 2, end, b, c)
+        return _trapezoidal(mp, mp.prec, math.pi * math.sqrt(2 / nats) / finer, end)
 
     def sums(self, mp: Any, b: Any, c: Any, size: float = 1.0, steepness: float = 1.0) -> Sums:
         """Raises CannotCompute where no step is fine enough.
@@ -186,15 +191,23 @@ class Quadrature:
         level = max(self._level - 1, 0)
         while True:
             rule = self._rule(mp, b, c, level)
-            if len(rule.z) > MAX_NODES:
-                raise CannotCompute("its expectations do not settle: f varies too fast", "an expression that is smooth")
+            if len(rule.z) > MAX_NODES or self._widening > MAX_REACH:
+                raise CannotCompute(
+                    "expectations over a normal input do not settle: f varies too fast, or grows too fast",
+                    "an expression that is smoother, or a --bound",
+                )
             found = self._sums(mp, b, c, rule, _exponent(size), _exponent(steepness))
+            if found is _CUT_OFF:
+                self._widening *= 1.3
+                level = max(self._level - 1, 0)
+                continue
             if found is not None:
                 self._level = level
                 return found
             level += 1
 
     def _sums(self, mp: Any, b: Any, c: Any, rule: Rule, e: int, k: int) -> Sums | None:
+        """None where the step is too coarse, ``_CUT_OFF`` where f goes on to count beyond the rule."""
         bits = mp.prec + 16
         groups = [[[0, 0] for _ in range(n)] for n in (POWERS, POWERS, SLOPE_POWERS, 1)]
         scales = (bits - e, bits - 2 * e, bits - 2 * k, bits - 4 * k)
@@ -213,6 +226,12 @@ class Quadrature:
             largest = max(abs(odd + even) for odd, even in group) >> bits - 1
             if any(abs(even - odd) > limit * (largest + 1) for odd, even in group):
                 return None
+        squares = max(abs(odd + even) for odd, even in groups[1])
+        for i in (rule.z.index(min(rule.z)), rule.z.index(max(rule.z))):
+            f, _ = precise(mp, b * rule.z[i] + c)
+            beyond = rule.weight[i] * f * f * rule.z[i] ** (POWERS - 1)
+            if abs(to_fixed(beyond._mpf_, scales[1])) << mp.prec > squares << 8:
+                return _CUT_OFF
         made = [
             tuple(mp.make_mpf(from_man_exp(odd + even, -scale, mp.prec, "n")) for odd, even in group)
             for group, scale in zip(groups, scales, strict=True)

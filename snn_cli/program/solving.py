@@ -6,8 +6,8 @@ import math
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from snn_cli.arithmetic.multiprecision import _context
-from snn_cli.errors import CannotCompute, NoSolution
+from snn_cli.arithmetic.multiprecision import _context, fraction
+from snn_cli.errors import CannotCompute, InputError, NoSolution
 from snn_cli.exact import decimal_string, nearest_double
 from snn_cli.program.bounds import Bound
 from snn_cli.program.decide import decide
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from snn_cli.activations.family import Baseline
+    from snn_cli.program.request import Free, Wrap
     from snn_cli.program.wrap import Start
 
 MOMENTS = ("mean", "second_moment", "chi", "gamma", "kappa", "mean_slope")
@@ -33,27 +34,18 @@ _SEEN = 14  # bits that a search in doubles gives
 _PROBES = tuple(Fraction(k, 16) for k in (-77, -50, -31, -19, -11, -6, -3, 2, 5, 9, 17, 29, 44, 71))
 
 
-class Request(NamedTuple):
-    """A wrap that is asked for, every value within its own domain; ``epsilon`` is a rational or ``"auto"``."""
-
-    baseline: Baseline
-    epsilon: Fraction | str
-    zero_mean: bool
-    bounds: tuple[Bound, ...]
-    depth: int | None
-    fan_in: int | None
-    digits: int | None
-
-
-def wrap(request: Request) -> Solution:
+def wrap(request: Wrap) -> Solution:
     """The wrapped activation ``a f(b x + c) + d`` that meets the definition with the smallest gamma.
 
     Raises NoSolution where none is in the box and within the bounds, CannotCompute where it cannot be told precisely.
     """
     baseline = request.baseline
-    assert isinstance(request.epsilon, Fraction)
+    epsilon = request.common.epsilon
+    assert isinstance(epsilon, Fraction)
     redundant = _redundant(baseline)
-    problem = Problem(baseline, request.epsilon, request.zero_mean, request.bounds, _fixed(redundant, request.bounds))
+    problem = Problem(
+        baseline, epsilon, request.common.zero_mean, request.bounds, _fixed(redundant, request.bounds)
+    )
     search = Search(problem, landscape(baseline))
     ends, found = _searched(search)
     if not found:
@@ -177,12 +169,21 @@ def _best(problem: Problem, search: Search, found: Sequence[Start]) -> tuple[Opt
     scale = math.sqrt(float(moments.variance[0]) + float(moments.mean[0]) ** 2)
     optimum = Optimum(problem, (scale, math.sqrt(float(moments.gain[0])) / found[0].x[0]))
     polished = []
+    mp = _context(_BASE)
     for start in found:
-        mp = _context(_BASE)
-        chosen = _polish(optimum, _Chosen(Point([mp.mpf(x) for x in start.x], []), start.active), _SEEN, _BASE)
+        try:
+            chosen = _polish(optimum, _Chosen(Point([mp.mpf(x) for x in start.x], []), start.active), _SEEN, _BASE)
+        except CannotCompute:
+            if start is found[-1] and not polished:
+                raise
+            continue
         polished.append((optimum.at(mp, chosen.point.x)[1]["gamma"].value, chosen))
     least = min(gamma for gamma, _ in polished)
-    equal = [chosen for gamma, chosen in polished if gamma - least < _TIED]
+    equal: list[_Chosen] = []
+    for gamma, chosen in polished:
+        x = chosen.point.x
+        if gamma - least < _TIED and all(max(abs(v - w) for v, w in zip(x, o.point.x, strict=True)) > _TIED for o in equal):
+            equal.append(chosen)
     return optimum, max(equal, key=lambda chosen: chosen.point.x[1]), len(equal) > 1
 
 
@@ -203,7 +204,7 @@ def _polish(optimum: Optimum, chosen: _Chosen, accuracy: int, precision: int) ->
 
 
 def _record(
-    request: Request,
+    request: Wrap,
     problem: Problem,
     search: Search,
     ends: tuple[float, float] | None,
@@ -236,12 +237,11 @@ def _record(
     exact |= {bound.name: bound.value for bound in start.active if isinstance(bound, Bound)}
     if problem.zero_mean:
         exact["mean"] = Fraction(0)
-    decided = decide(evaluate, exact, request.digits, _GUARD)
+    decided = decide(evaluate, exact, request.common.digits, _GUARD)
     doubles = {name: nearest_double(x) for name, x in decided.values.items()}
     params = {name: doubles[name] for name in "abcd"}
     epsilon = nearest_double(problem.epsilon)
     monotone = search.landscape.least_slope() >= 0
-    gamma = doubles["gamma"]
     notes = []
     if any(bound.chosen for bound in inequalities):
         notes.append(Note.BOUND_ACTIVE)
@@ -251,38 +251,104 @@ def _record(
         notes.append(Note.SCALE_REDUNDANT if redundant == "b" else Note.SHIFT_REDUNDANT)
     if tied:
         notes.append(Note.MIRRORED)
-    if not monotone:
-        notes.append(Note.NOT_MONOTONE)
-    if 1 - doubles["mean"] ** 2 - doubles["mean_slope"] ** 2 < NEARLY_LINEAR:
-        notes.append(Note.NEARLY_LINEAR)
-    if gamma < 0:
-        notes.append(Note.GAMMA_NEGATIVE)
-    self_normalizing = -1 < gamma < 1
-    if not self_normalizing:
-        notes.append(Note.NOT_SELF_NORMALIZING)
+    notes += _common_notes(doubles, monotone)
     return Solution(
-        act=request.baseline.name,
+        act=request.act,
         epsilon=epsilon,
         closure="zero_mean" if problem.zero_mean else "min_gamma",
-        depth=request.depth,
-        fan_in=request.fan_in,
+        depth=request.common.depth,
+        fan_in=request.common.fan_in,
         params=Params(params),
         **{name: doubles[name] for name in MOMENTS},
         active_bounds=tuple(map(str, inequalities)),
         multiplier=doubles.get("multiplier"),
         residuals=Params(_residuals(optimum, problem, params, decided.precision)),
         monotone=monotone,
-        self_normalizing=self_normalizing,
+        self_normalizing=-1 < doubles["gamma"] < 1,
         feasible_epsilon=(max(ends[0], 0.0), ends[1]) if ends else (epsilon, epsilon),
         feasible_open=(False, False),
         notes=tuple(notes),
-        digits=request.digits,
-        decimals=None if request.digits is None else _decimals(decided.values, request.digits),
+        digits=request.common.digits,
+        decimals=None if request.common.digits is None else _decimals(tuple("abcd"), decided.values, request.common.digits),
     )
 
 
-def _decimals(values: dict[str, Fraction], digits: int) -> tuple[tuple[str, str], ...]:
-    return tuple((name, decimal_string(values[name], digits)) for name in (*"abcd", *MOMENTS))
+def _common_notes(doubles: dict[str, float], monotone: bool) -> list[Note]:
+    gamma = doubles["gamma"]
+    facts = {
+        Note.NOT_MONOTONE: not monotone,
+        Note.NEARLY_LINEAR: 1 - doubles["mean"] ** 2 - doubles["mean_slope"] ** 2 < NEARLY_LINEAR,
+        Note.GAMMA_NEGATIVE: gamma < 0,
+        Note.NOT_SELF_NORMALIZING: not -1 < gamma < 1,
+    }
+    return [note for note, holds in facts.items() if holds]
+
+
+def _decimals(names: Sequence[str], values: dict[str, Fraction], digits: int) -> tuple[tuple[str, str], ...]:
+    return tuple((name, decimal_string(values[name], digits)) for name in (*names, *MOMENTS))
+
+
+def free(request: Free) -> Solution:
+    """The free parameters of an expression with the smallest gamma under its conditions and bounds.
+
+    Raises NoSolution where they cannot be met, or gamma has no smallest value; CannotCompute where it cannot be told.
+    """
+    from snn_cli.program.free import Optimum as FreeOptimum
+    from snn_cli.program.free import Program, epsilon_range, solve
+    from snn_cli.program.free import Search as FreeSearch
+
+    epsilon = request.common.epsilon
+    assert not isinstance(epsilon, str) or epsilon == "own"
+    program = Program(
+        request.baseline,
+        request.free,
+        request.settings,
+        epsilon if isinstance(epsilon, Fraction) else None,
+        request.common.zero_mean,
+        request.bounds,
+    )
+    search = FreeSearch(program)
+    found = solve(search, request.common.digits)
+    values = found.values | dict(request.settings)
+    values["epsilon"] = values["chi"] - 1
+    doubles = {name: nearest_double(x) for name, x in values.items()}
+    params = {name: doubles[name] for name in request.baseline.parameters}
+    try:
+        request.baseline.check(params)
+    except InputError as error:
+        raise CannotCompute(f"the parameters with the smallest gamma are none of an activation: {error}", "--bound") from None
+    point = [doubles[name] for name in program.free]
+    ends = epsilon_range(search, [point]) if program.epsilon is not None else (doubles["epsilon"], doubles["epsilon"])
+    monotone = search.least_slope(point) >= 0
+    notes = [Note.BOUND_ACTIVE] if found.active else []
+    notes += [Note.TIED] if found.tied else []
+    residuals = FreeOptimum(program).moments(_context(found.precision), [_context(found.precision).mpf(x) for x in point])
+    digits = request.common.digits
+    names = tuple(params) if program.epsilon is not None else (*params, "epsilon")
+    return Solution(
+        act=request.baseline.name,
+        epsilon=doubles["epsilon"],
+        closure="zero_mean" if program.zero_mean else "min_gamma",
+        depth=request.common.depth,
+        fan_in=request.common.fan_in,
+        params=Params(params),
+        **{name: doubles[name] for name in MOMENTS},
+        active_bounds=tuple(map(str, found.active)),
+        multiplier=nearest_double(found.multipliers[0]) if len(found.active) == 1 else None,
+        residuals=Params(
+            {
+                "second_moment": float(residuals["second_moment"] - 1),
+                "chi": float(fraction(residuals["chi"]) - values["chi"]),
+            }
+        ),
+        monotone=monotone,
+        self_normalizing=-1 < doubles["gamma"] < 1,
+        feasible_epsilon=ends or (doubles["epsilon"], doubles["epsilon"]),
+        feasible_open=(False, ends is not None and ends[1] is None),
+        notes=(*notes, *_common_notes(doubles, monotone)),
+        digits=digits,
+        decimals=None if digits is None else _decimals(names, values, digits),
+    )
 
 
 def _residuals(optimum: Optimum, problem: Problem, params: dict[str, float], precision: int) -> dict[str, float]:

@@ -33,6 +33,7 @@ class Note(str, Enum):
     SCALE_REDUNDANT = "scale-redundant"
     SHIFT_REDUNDANT = "shift-redundant"
     MIRRORED = "mirrored"
+    TIED = "tied"
     GAMMA_NEGATIVE = "gamma-negative"
     FINITE_WIDTH_EXTRAPOLATED = "finite-width-extrapolated"
     NO_FIXED_POINT = "no-fixed-point"
