@@ -115,6 +115,29 @@ def expressions(given: dict[str, Any], single: bool = False) -> list[dict[str, A
     return records
 
 
+def expressions_and_values(texts: tuple[str, ...], values: tuple[str, ...]) -> list[dict[str, Any]]:
+    """``{"expr", "set"}`` of every expression with every combination of the values given to its parameters.
+
+    Raises InputError for what is no expression, and for values without an expression or a parameter.
+    """
+    given = _values(values)
+    if not texts:
+        activations.with_expression(None, None, {name: found[0] for name, found in given.items()})
+        return []
+    from itertools import product
+
+    from snn_cli.activations import expression
+
+    read = [expression.read(text) for text in texts]
+    known = {name for each in read for name in each.parameters}
+    made = []
+    for each in read:
+        own = {name: found for name, found in given.items() if name in each.parameters or name not in known}
+        for combined in product(*own.values()):
+            made.append({"expr": each.name, "set": dict(zip(own, combined, strict=True))})
+    return made
+
+
 def _values(texts: tuple[str, ...]) -> dict[str, list[Any]]:
     """``a=1,b=2`` by name; what follows a comma without a name is one more value of the one before."""
     from snn_cli.cli.sweep import numbers

@@ -10,7 +10,15 @@ import click
 from snn_cli import activations
 from snn_cli.activations.family import WRAP
 from snn_cli.cli.main import CANNOT_COMPUTE
-from snn_cli.cli.options import act_option, closure_options, complete_file, output_format, output_options
+from snn_cli.cli.options import (
+    act_option,
+    closure_options,
+    complete_file,
+    expression_options,
+    expressions_and_values,
+    output_format,
+    output_options,
+)
 from snn_cli.cli.output import Output, Progress
 from snn_cli.cli.sweep import MAX_POINTS, example, numbers
 from snn_cli.errors import InputError, SnnError
@@ -20,13 +28,15 @@ if TYPE_CHECKING:
 
     from snn_cli.records import Solution
 
-SWEPT = ("act", "epsilon", "depth", "fanin", "lam", "lambda_min")
-FIXED = ("zero_mean", "digits", "certify", "bound")
+SWEPT = ("act", "expr", "epsilon", "depth", "fanin", "lam", "lambda_min")
+FIXED = ("zero_mean", "digits", "certify", "bound", "free")
 INTEGERS = ("depth", "fanin")
 
 
 @click.command("solve", context_settings={"help_option_names": ["-h", "--help"]})
 @act_option
+@expression_options
+@click.option("--free", metavar="NAME,..", help="Parameters of --expr to solve for; without, it is wrapped as a*f(b*x + c) + d.")
 @click.option("--epsilon", metavar="E", help="Backward gain minus one: a number >= 0, or auto (needs --fanin).")
 @click.option("--depth", metavar="L", help="Layers; without --epsilon, epsilon is 1/L.")
 @click.option("--fanin", "--width", "fanin", metavar="N", help="Fan-in of each layer; for --epsilon auto.")
@@ -35,7 +45,7 @@ INTEGERS = ("depth", "fanin")
     "--bound",
     metavar="B",
     multiple=True,
-    help="Of a wrapped activation: 'b<=4', 'c>=0' or 'd=0'. May be repeated or comma-separated.",
+    help="Of --free, or of a, b, c, d: 'b<=4', 'c>=0' or 'd=0'. May be repeated or comma-separated.",
 )
 @click.option("--digits", metavar="D", help="Also print D correct significant digits (1 to 10000).")
 @click.option("--certify", is_flag=True, help="Prove existence and uniqueness in an interval (extra: certify).")
@@ -72,7 +82,10 @@ def command(ctx: click.Context, /, **given: Any) -> int:
     form = output_format(given["as_json"], given["as_csv"])
     explain = _explain_style(given["explain"], form)
     fixed = {name: given[name] for name in FIXED}
-    requests = [point | fixed for point in _points({name: given[name] for name in ctx.params if name in SWEPT})]
+    if given["free"] is None:
+        fixed.pop("free")
+    swept = {name: given[name] for name in ctx.params if name in SWEPT and (given[name] or name == "act")}
+    requests = [point | fixed for point in _points(swept, given["values"])]
     _check(requests)
     if explain == "latex":
         _check_document(requests)
@@ -118,20 +131,25 @@ def _timed(output: Output, request: dict[str, Any], verbose: bool) -> Solution:
     return solution
 
 
-def _points(given: dict[str, Any]) -> list[dict[str, Any]]:
+def _points(given: dict[str, Any], values: tuple[str, ...]) -> list[dict[str, Any]]:
     """Every combination of the swept options, in the order written; checked before anything is solved."""
-    if not given["act"]:
+    if not given["act"] and "expr" not in given:
         raise InputError(
             f"--act is missing; there are {', '.join((*activations.SOLVABLE, *activations.BASELINES))}",
             "snn solve --act lselu --epsilon 0.03",
         )
     axes: dict[str, list[Any]] = {}
+    written = expressions_and_values(given.get("expr", ()), values)
     for name, value in given.items():
         if name == "act":
             names = [part.strip() for text in value for part in text.split(",")]
             for each in names:
                 activations.find(each)
-            axes[name] = names
+            if names or not written:
+                axes[name] = [{"act": each} for each in names] + written
+        elif name == "expr":
+            if not given["act"]:
+                axes[name] = written
         elif value is not None:
             words = ("auto",) if name == "epsilon" else ()
             axes[name] = numbers(value, _option(name), integer=name in INTEGERS, words=words)
@@ -144,13 +162,19 @@ def _points(given: dict[str, Any]) -> list[dict[str, Any]]:
             f"the sweep has {total} combinations; at most {MAX_POINTS} are computed",
             example(_option(largest), integer=largest in INTEGERS),
         )
-    return [dict(zip(axes, combination, strict=True)) for combination in product(*axes.values())]
+    points = [dict(zip(axes, combination, strict=True)) for combination in product(*axes.values())]
+    return [point | point.pop("act", {}) | point.pop("expr", {}) for point in points]
 
 
 def _parameters(request: dict[str, Any]) -> tuple[str, ...]:
     """The parameters that will be solved for."""
-    act = request["act"]
-    return activations.get(act).parameters if act in activations.SOLVABLE else WRAP
+    act = request.get("act")
+    if act in activations.SOLVABLE:
+        return activations.get(act).parameters
+    if request.get("free"):
+        found = activations.find(request["expr"])
+        return found.parameters
+    return WRAP
 
 
 def _option(name: str) -> str:

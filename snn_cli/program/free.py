@@ -2,17 +2,16 @@
 
 Minimise gamma subject to ``E[f^2] = 1``, ``E[f'^2] = 1 + epsilon`` where epsilon is given, ``E[f] = 0`` with zero mean,
 and bounds; with as many conditions as parameters it is the root with the smallest gamma. Moments are a black box here.
-In doubles: sequential quadratic programming (SciPy's SLSQP, Kraft 1988) from many starts, signs and magnitudes. Then
-Newton's method on the conditions of Karush, Kuhn and Tucker in mpmath, with derivatives by differences at three times
+In doubles: down along the solutions of the conditions from many starts, signs and magnitudes. Then Newton's method on the conditions of Karush, Kuhn and Tucker in mpmath, with derivatives by differences at three times
 the precision, because a kink may move with a parameter.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import combinations_with_replacement, product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,7 +19,7 @@ from snn_cli.arithmetic.multiprecision import _context, fraction
 from snn_cli.errors import CannotCompute, NoSolution
 from snn_cli.program.bounds import Bound
 from snn_cli.program.jets import Jet
-from snn_cli.program.kkt import Point, newton
+from snn_cli.program.kkt import Point, kkt_matrix, newton
 from snn_cli.program.quadrature import Quadrature
 
 if TYPE_CHECKING:
@@ -39,14 +38,22 @@ _HOLDS = 1e-7
 _SLACK = 1e-6
 _NEAR = 1e-5
 _FARTHEST = 1e9
+_ROUGH_BITS = 44
+_CHORDS = 60
 _STEADY = 3
 _FALLS = 5
+_DOWN = 100
+_CORRECTIONS = 15
+_EXTREME = 1e3
+_LOST = 1e5
+_OTHERS = (0.03, 0.3, 0.003, 3.0)
 _SEEN = 18  # bits of a parameter that the search gives
 GUARD = 40
 
-_ROUGH = 1e-6
+_LEAST = 1e-7
 """Lower ends below this are taken as 0: the search is that exact."""
 
+_FOLLOWED = 80
 _ANY_SIZE = 1e3
 """Upper ends above this are taken as none."""
 
@@ -219,43 +226,105 @@ class Search:
                 found.append(start)
         return sorted(found, key=lambda start: (round(start.gamma, 5), sum(v < 0 for v in start.x), start.gamma))
 
-    def descend(self, x: Sequence[float], fixed: Mapping[str, float] | None = None, goal: int = 0, sign: int = 1) -> Start | None:
-        """A minimum of a moment, gamma unless told, under the conditions and bounds, with some parameters ``fixed``."""
-        import numpy as np
-        from scipy.optimize import minimize
+    def descend(
+        self, x: Sequence[float], fixed: Mapping[str, float] | None = None, roots: bool = False
+    ) -> Start | None:
+        """A minimum of gamma under the conditions and bounds, with some parameters ``fixed``; with ``roots`` any point.
 
-        program = self.program
-        names = [n for n in program.conditions if not (goal and n == NAMES[goal])]
-        rows = [NAMES.index(name) for name in names]
-        known = dict(zip(program.conditions, program.targets, strict=True))
-        targets = np.array([float(known[name]) for name in names])
-        ends = [(fixed[n], fixed[n]) if fixed and n in fixed else program.range(n) for n in program.free]
-        x = [min(max(v, low), high) for v, (low, high) in zip(x, ends, strict=True)]
-        roots = len(rows) == len(program.free) and not goal
+        Steps down along the solutions of the conditions, each corrected back to them; None where there are none near.
+        """
+        import numpy as np
+
+        names = self.program.free
+        ends = [(fixed[n], fixed[n]) if fixed and n in fixed else self.program.range(n) for n in names]
+        low, high = (np.array(side) for side in zip(*ends, strict=True))
         with np.errstate(all="ignore"):
-            try:
-                done = minimize(
-                    lambda x: 0.0 if roots else sign * float(self.moments(x)[goal]),
-                    x,
-                    jac=lambda x: np.zeros(len(x)) if roots else sign * self.jacobian(x)[goal],
-                    method="SLSQP",
-                    bounds=ends,
-                    constraints=[
-                        {
-                            "type": "eq",
-                            "fun": lambda x: self.moments(x)[rows] - targets,
-                            "jac": lambda x: self.jacobian(x)[rows],
-                        }
-                    ],
-                    options={"maxiter": 150, "ftol": 1e-13},
-                )
-            except (ValueError, ZeroDivisionError, OverflowError, np.linalg.LinAlgError):
+            here = self._corrected(np.clip(np.array(x, float), low, high), low, high)
+            if here is None:
                 return None
-        found = self.moments(done.x)
-        if not np.isfinite(found).all() or (np.abs(found[rows] - targets) > _HOLDS).any():
+            size = 0.1
+            for _ in range(0 if roots or len(names) == len(self._rows) else _DOWN):
+                scale = np.maximum(np.abs(here), 0.1)
+                step = self._downhill(here, scale, low, high)
+                length = float(np.abs(step).max())
+                if not length > 1e-9:
+                    break
+                if np.abs(here).max() > _LOST or (here == 0).any():
+                    break
+                there = self._corrected(np.clip(here + min(size, size / length) * scale * step, low, high), low, high)
+                if there is not None and self.moments(there)[0] < self.moments(here)[0]:
+                    here, size = there, size * 2
+                else:
+                    size /= 4
+                if size * min(1, length) < 1e-8:
+                    break
+        found = self.moments(here)
+        at = tuple(map(float, here))
+        return Start(float(found[0]), float(found[3]), at, self._active(at))
+
+    @cached_property
+    def _rows(self) -> list[int]:
+        return [NAMES.index(name) for name in self.program.conditions]
+
+    @cached_property
+    def _targets(self) -> Any:
+        import numpy as np
+
+        return np.array([float(target) for target in self.program.targets])
+
+    def _corrected(self, x: Any, low: Any, high: Any) -> Any:
+        """The nearest point at which the conditions hold, by Newton's method of least norm; None where it is lost."""
+        import numpy as np
+
+        short = self.moments(x)[self._rows] - self._targets
+        if not np.isfinite(short).all():
             return None
-        here = tuple(map(float, done.x))
-        return Start(sign * float(found[goal]), float(found[3]), here, self._active(here))
+        for _ in range(_CORRECTIONS):
+            size = float(np.abs(short).max())
+            if size < 1e-11:
+                return x
+            scale = np.maximum(np.abs(x), 0.1)
+            matrix = self.jacobian(x)[self._rows] * scale
+            open_ = (low < high) & np.isfinite(matrix).all(axis=0)
+            for _ in range(len(x)):  # what would leave its bounds stays on them
+                if not open_.any():
+                    return None
+                change = np.zeros(len(x))
+                change[open_] = -np.linalg.lstsq(matrix[:, open_], short, rcond=1e-13)[0]
+                out = open_ & (((x <= low) & (change < 0)) | ((x >= high) & (change > 0)))
+                if not out.any():
+                    break
+                open_ &= ~out
+            part = min(1.0, 1.0 / max(float(np.abs(change).max()), 1e-300))
+            while part > 1e-4:
+                there = np.clip(x + part * scale * change, low, high)
+                left = self.moments(there)[self._rows] - self._targets
+                if np.isfinite(left).all() and np.abs(left).max() < size:
+                    break
+                part /= 3
+            else:
+                return x if size < _HOLDS else None
+            x, short = there, left
+        return x if float(np.abs(short).max()) < _HOLDS else None
+
+    def _downhill(self, x: Any, scale: Any, low: Any, high: Any) -> Any:
+        """Less the gradient of gamma along the conditions and the bounds, in units of ``scale``."""
+        import numpy as np
+
+        jacobian = self.jacobian(x) * scale
+        open_ = low < high
+        for _ in range(len(x) + 1):
+            step = np.zeros(len(x))
+            matrix, gradient = jacobian[self._rows][:, open_], jacobian[0, open_]
+            if not np.isfinite(matrix).all() or not np.isfinite(gradient).all() or not open_.any():
+                return step
+            kept = np.linalg.lstsq(matrix.T, gradient, rcond=None)[0]
+            step[open_] = -(gradient - matrix.T @ kept)
+            out = open_ & (((x <= low) & (step < 0)) | ((x >= high) & (step > 0)))
+            if not out.any():
+                return step
+            open_ = open_ & ~out
+        return step
 
     def _active(self, x: Sequence[float]) -> tuple[Bound, ...]:
         here = dict(zip(self.program.free, x, strict=True))
@@ -264,6 +333,13 @@ class Search:
             for bound in self.program.bounds
             if bound.relation != "=" and abs(here[bound.name] - bound.number) <= _SLACK * max(1.0, abs(bound.number))
         )
+
+    def at_epsilon(self, epsilon: float, x: Sequence[float]) -> tuple[float, ...] | None:
+        """Any parameters near x that meet the conditions with another epsilon."""
+        other = Search(replace(self.program, epsilon=Fraction(epsilon)))
+        other._seen, other._kinks = self._seen, self._kinks
+        found = other.descend(x, roots=True)
+        return None if found is None else found.x
 
     def falling(self, start: Start | None) -> tuple[str, str, list[tuple[float, float]]] | None:
         """A parameter with which gamma falls for ever: its name, where it goes, and gamma on the way from ``start``."""
@@ -310,7 +386,7 @@ class Optimum:
 
     def __init__(self, program: Program) -> None:
         self.program = program
-        self._level = 0
+        self._quadrature: Quadrature | None = None
 
     def sums(self, mp: Any, x: Sequence[Any]) -> Sums:
         program, baseline = self.program, self.program.baseline
@@ -318,11 +394,10 @@ class Optimum:
         params |= {name: mp.mpf(v) for name, v in zip(program.free, x, strict=True)}
         precise = baseline.precise
         assert precise is not None
-        quadrature = Quadrature(lambda mp, z: precise(mp, z, params), lambda mp: baseline.kinks(mp, params))
-        quadrature._level = self._level
-        found = quadrature.sums(mp, mp.mpf(1), mp.mpf(0))
-        self._level = quadrature._level
-        return found
+        self._quadrature = Quadrature(
+            lambda mp, z: precise(mp, z, params), lambda mp: baseline.kinks(mp, params), self._quadrature
+        )
+        return self._quadrature.sums(mp, mp.mpf(1), mp.mpf(0))
 
     def moments(self, mp: Any, x: Sequence[Any]) -> dict[str, Any]:
         sums = self.sums(mp, x)
@@ -366,23 +441,49 @@ class Optimum:
         return made
 
     def polish(self, start: Point, active: Sequence[Bound], precision: int) -> Point:
-        mp, program = _context(precision), self.program
-        free = program.free
-        curved = len(free) > len(program.conditions) + len(active)
+        """Newton's method to some 40 bits; then with the matrix kept, each step of which gains as many."""
+        mp, rough = _context(precision), _context(_ROUGH_BITS + GUARD)
+        point = newton(
+            rough,
+            lambda x: self._program(rough, x, active, True),
+            Point([rough.mpf(v) for v in start.x], []),
+            _SEEN,
+            _ROUGH_BITS + GUARD,
+            GUARD,
+        )
+        objective, constraints = self._program(rough, point.x, active, True)
+        matrix = kkt_matrix(rough, objective, constraints, point.multipliers)
+        x = [mp.mpf(v) for v in point.x]
+        mus = [mp.mpf(mu) for mu in point.multipliers]
+        n = len(x)
+        for _ in range(_CHORDS):
+            objective, constraints = self._program(mp, x, active, False)
+            residual = rough.matrix(n + len(mus), 1)
+            for i in range(n):
+                pull = sum((mu * h.gradient[i] for mu, h in zip(mus, constraints, strict=True)), mp.mpf(0))
+                residual[i] = rough.mpf(pull - objective.gradient[i])
+            for i, h in enumerate(constraints):
+                residual[n + i] = rough.mpf(-h.value)
+            change = rough.lu_solve(matrix, residual)
+            x = [v + mp.mpf(change[i]) for i, v in enumerate(x)]
+            mus = [mu + mp.mpf(change[n + i]) for i, mu in enumerate(mus)]
+            if max(rough.mag(change[i]) - max(mp.mag(v), 0) for i, v in enumerate(x)) < -(precision - GUARD // 2) // 2 - 12:
+                return Point(x, mus)
+        raise CannotCompute("the optimum could not be polished", "--bound on one of the parameters")
 
-        def evaluate(x: list[Any]) -> tuple[Jet, list[Jet]]:
-            found = self.jets(mp, x, curved)
-            constraints = [
-                found[name] - mp.mpf(target.numerator) / target.denominator
-                for name, target in zip(program.conditions, program.targets, strict=True)
-            ]
-            for bound in active:
-                i = free.index(bound.name)
-                jet = Jet.variable(x[i], i, len(free))
-                constraints.append(jet - mp.mpf(bound.value.numerator) / bound.value.denominator)
-            return found["gamma"], constraints
-
-        return newton(mp, evaluate, start, _SEEN, precision, GUARD)
+    def _program(self, mp: Any, x: list[Any], active: Sequence[Bound], second: bool) -> tuple[Jet, list[Jet]]:
+        """Gamma, and the conditions and active bounds, zero where they hold."""
+        program, free = self.program, self.program.free
+        curved = second and len(free) > len(program.conditions) + len(active)
+        found = self.jets(mp, x, curved)
+        constraints = [
+            found[name] - mp.mpf(target.numerator) / target.denominator
+            for name, target in zip(program.conditions, program.targets, strict=True)
+        ]
+        for bound in active:
+            i = free.index(bound.name)
+            constraints.append(Jet.variable(x[i], i, len(free)) - mp.mpf(bound.value.numerator) / bound.value.denominator)
+        return found["gamma"], constraints
 
 
 class Found(NamedTuple):
@@ -408,7 +509,8 @@ def solve(search: Search, digits: int | None) -> Found:
     freedom = len(program.free) - len(program.conditions)
     best = minima[0]
     if freedom > len(best.active):  # else bounds and conditions leave no freedom
-        fall = search.falling(best)
+        extreme = max(map(abs, best.x)) > _EXTREME or min(map(abs, best.x)) < 1 / _EXTREME
+        fall = search.falling(None if extreme else best)
         if fall is not None:
             raise _falls(fall)
     equal = _unlike([start for start in minima if start.gamma - best.gamma < _NEAR])
@@ -504,27 +606,55 @@ def unsolved(search: Search) -> NoSolution:
                 "another --bound, or more --free parameters",
             )
     searched = f"the search went over {', '.join(program.free)} of both signs from {min(_MAGNITUDES):g} to {max(_MAGNITUDES):g}"
-    ends = epsilon_range(search, []) if program.epsilon is not None else None
-    if ends is not None and not ends[0] <= float(program.epsilon or 0) <= (ends[1] or math.inf):
-        others = " and ".join(words[name] for name in program.conditions if name != "chi")
-        return NoSolution(
-            f"no solution at epsilon = {float(program.epsilon or 0)!r}: with {others} "
-            f"{''.join(f'and {bound} ' for bound in program.bounds)}epsilon is between {ends[0]:.7g} and {ends[1]:.7g}; {searched}",
-            f"--epsilon {float(f'{(ends[0] + (ends[1] or 1)) / 2:.2g}')!r}",
-            ends,
-        )
+    if program.epsilon is not None:
+        ends = _somewhere(search)
+        if ends is not None:
+            others = " and ".join((*(words[n] for n in program.conditions if n != "chi"), *map(str, program.bounds)))
+            side = f"up to {ends[1]:.7g}" if ends[1] is not None else "of any size"
+            return NoSolution(
+                f"no solution at epsilon = {float(program.epsilon)!r}: with {others} there is one from {ends[0]:.7g} {side}; "
+                f"{searched}",
+                f"--epsilon {float(f'{(ends[0] + (ends[1] or 1)) / 2:.2g}')!r}",
+                ends,
+            )
     named = " and ".join(words[name] for name in program.conditions)
     return NoSolution(
         f"no solution: {named} hold nowhere together; {searched}", "another --epsilon or --bound, or more --free parameters"
     )
 
 
-def epsilon_range(search: Search, near: Sequence[Sequence[float]]) -> tuple[float, float | None] | None:
-    """The range of ``E[f'^2] - 1`` under the other conditions and the bounds, as far as the search sees."""
-    points = [*near, *search.starts()[:6]]
-    low = [s.gamma - 1 for x in points if (s := search.descend(x, goal=2)) is not None]
-    high = [-s.gamma - 1 for x in points if (s := search.descend(x, goal=2, sign=-1)) is not None]
-    if not low or not high:
-        return None
-    bottom, top = min(low), max(high)
-    return bottom if bottom > _ROUGH else 0.0, None if top > _ANY_SIZE else top
+def _somewhere(search: Search) -> tuple[float, float | None] | None:
+    """The range of epsilon from the first of a few others that has a solution."""
+    for epsilon in _OTHERS:
+        other = Search(replace(search.program, epsilon=Fraction(epsilon)))
+        for x in other.starts()[:_FALLS]:
+            found = other.descend(x, roots=True)
+            if found is not None:
+                return epsilon_range(other, found.x)
+    return None
+
+
+def epsilon_range(search: Search, x: Sequence[float]) -> tuple[float, float | None]:
+    """The epsilons up to which a solution can be followed from ``x``, to about 1e-6; None for no upper end."""
+    assert search.program.epsilon is not None
+    epsilon = float(search.program.epsilon)
+    low = _followed(search, x, epsilon, 0.25, _LEAST)
+    high = _followed(search, x, max(epsilon, _LEAST), 2.0, _ANY_SIZE)
+    return 0.0 if low <= _LEAST else low, None if high >= _ANY_SIZE else high
+
+
+def _followed(search: Search, x: Sequence[float], epsilon: float, factor: float, end: float) -> float:
+    """The last epsilon with a solution on the way to ``end`` by ``factor``; then by halves of the last step."""
+    x = tuple(x)
+    for _ in range(_FOLLOWED):
+        following = max(epsilon * factor, end) if factor < 1 else min(epsilon * factor, end)
+        found = search.at_epsilon(following, x)
+        if found is None:
+            factor = math.sqrt(factor)
+            if abs(factor - 1) < 1e-7:
+                return epsilon
+            continue
+        x, epsilon = found, following
+        if epsilon == end:
+            return end
+    return epsilon

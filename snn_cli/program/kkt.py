@@ -22,15 +22,11 @@ class Point(NamedTuple):
     multipliers: list[Any]
 
 
-def step(mp: Any, objective: Jet, constraints: Sequence[Jet], multipliers: Sequence[Any]) -> tuple[list[Any], list[Any]]:
-    """The Newton step in x, and the new multipliers: ``grad f = sum mu_i grad h_i``, ``h_i = 0``.
-
-    Raises CannotCompute where the system is singular.
-    """
+def kkt_matrix(mp: Any, objective: Jet, constraints: Sequence[Jet], multipliers: Sequence[Any]) -> Any:
+    """The derivative of ``(grad f - sum mu_i grad h_i, h)`` by ``(x, mu)``."""
     n, k = len(objective.gradient), len(constraints)
-    matrix, right = mp.matrix(n + k, n + k), mp.matrix(n + k, 1)
+    matrix = mp.matrix(n + k, n + k)
     for i in range(n):
-        right[i] = -objective.gradient[i]
         for j in range(n):
             curvature = objective.second(i, j)
             for mu, h in zip(multipliers, constraints, strict=True):
@@ -39,8 +35,21 @@ def step(mp: Any, objective: Jet, constraints: Sequence[Jet], multipliers: Seque
         for j, h in enumerate(constraints):
             matrix[i, n + j] = -h.gradient[i]
             matrix[n + j, i] = h.gradient[i]
+    return matrix
+
+
+def step(mp: Any, objective: Jet, constraints: Sequence[Jet], multipliers: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+    """The Newton step in x, and the new multipliers: ``grad f = sum mu_i grad h_i``, ``h_i = 0``.
+
+    Raises CannotCompute where the system is singular.
+    """
+    n, k = len(objective.gradient), len(constraints)
+    right = mp.matrix(n + k, 1)
+    for i in range(n):
+        right[i] = -objective.gradient[i]
     for j, h in enumerate(constraints):
         right[n + j] = -h.value
+    matrix = kkt_matrix(mp, objective, constraints, multipliers)
     try:
         solved = mp.lu_solve(matrix, right)
     except ZeroDivisionError:

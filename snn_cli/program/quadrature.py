@@ -126,19 +126,20 @@ def _around(mp: Any, step: float, end: float, b: Any, c: Any) -> Rule:
     return nodes.rule()
 
 
-def _pieces(mp: Any, step: float, end: float, b: Any, cuts: Sequence[Any]) -> Rule:
+@lru_cache(maxsize=8)
+def _pieces(mp: Any, precision: int, step: float, end: float, b: Any, cuts: tuple[Any, ...]) -> Rule:
     """Double exponential rules on every piece between the cuts, and on either side of them."""
     nodes = _Nodes(mp)
     scale = min(1, 1 / b)
     for cut, side in ((cuts[0], -1), (cuts[-1], 1)):
-        for u, du, even in _half_infinite(mp, mp.prec, step, end):
+        for u, du, even in _half_infinite(mp, precision, step, end):
             z = cut + side * scale * u
             if abs(z) > end and side * z > 0:
                 break
             nodes.add(z, scale * du, even)
     for left, right in zip(cuts, cuts[1:], strict=False):
         half = (right - left) / 2
-        for complement, w, even in _tanh_sinh(mp, mp.prec, step):
+        for complement, w, even in _tanh_sinh(mp, precision, step):
             gap = half * complement
             for z in (left + gap, right - gap) if complement != 1 else (left + half,):
                 nodes.add(z, half * w, even)
@@ -164,20 +165,27 @@ class Quadrature:
         At a node.
     kinks
         ``kinks(mp)``: where f is not analytic.
+    before
+        That of an activation much like it, whose steps are fine enough here too.
     """
 
-    def __init__(self, precise: Callable[[Any, Any], tuple[Any, Any]], kinks: Callable[[Any], Sequence[Any]]) -> None:
+    def __init__(
+        self,
+        precise: Callable[[Any, Any], tuple[Any, Any]],
+        kinks: Callable[[Any], Sequence[Any]],
+        before: Quadrature | None = None,
+    ) -> None:
         self.precise, self.kinks = precise, kinks
-        self._level = 0
-        self._widening = 1.0
+        self._levels: dict[int, int] = before._levels if before else {}
+        self._widening = before._widening if before else 1.0
 
     def _rule(self, mp: Any, b: Any, c: Any, level: int) -> Rule:
         nats = (mp.prec + 20) * math.log(2)
         end = reach(mp.prec) * self._widening
-        cuts = sorted(z for z in ((x - c) / b for x in self.kinks(mp)) if -end < z < end)
+        cuts = tuple(sorted(z for z in ((x - c) / b for x in self.kinks(mp)) if -end < z < end))
         finer = FINER**level
         if cuts:
-            return _pieces(mp, 3 / math.log(nats + 20) ** 1.5 / finer, end, b, cuts)
+            return _pieces(mp, mp.prec, 3 / math.log(nats + 20) ** 1.5 / finer, end, b, cuts)
         if b > WIDE:
             return _around(mp, math.pi**2 / nats / finer * 2, end, b, c)
         return _trapezoidal(mp, mp.prec, math.pi * math.sqrt(2 / nats) / finer, end)
@@ -188,7 +196,7 @@ class Quadrature:
         size, steepness
             About the root mean square of f and f': what the fixed point of the summation is set by.
         """
-        level = max(self._level - 1, 0)
+        level = max((known for bits, known in self._levels.items() if bits <= mp.prec), default=0)
         while True:
             rule = self._rule(mp, b, c, level)
             if len(rule.z) > MAX_NODES or self._widening > MAX_REACH:
@@ -199,10 +207,9 @@ class Quadrature:
             found = self._sums(mp, b, c, rule, _exponent(size), _exponent(steepness))
             if found is _CUT_OFF:
                 self._widening *= 1.3
-                level = max(self._level - 1, 0)
                 continue
             if found is not None:
-                self._level = level
+                self._levels[mp.prec] = level
                 return found
             level += 1
 

@@ -318,7 +318,8 @@ def free(request: Free) -> Solution:
     except InputError as error:
         raise CannotCompute(f"the parameters with the smallest gamma are none of an activation: {error}", "--bound") from None
     point = [doubles[name] for name in program.free]
-    ends = epsilon_range(search, [point]) if program.epsilon is not None else (doubles["epsilon"], doubles["epsilon"])
+    own = doubles["epsilon"]
+    ends = (own, own) if program.epsilon is None else epsilon_range(search, point)
     monotone = search.least_slope(point) >= 0
     notes = [Note.BOUND_ACTIVE] if found.active else []
     notes += [Note.TIED] if found.tied else []
@@ -343,8 +344,8 @@ def free(request: Free) -> Solution:
         ),
         monotone=monotone,
         self_normalizing=-1 < doubles["gamma"] < 1,
-        feasible_epsilon=ends or (doubles["epsilon"], doubles["epsilon"]),
-        feasible_open=(False, ends is not None and ends[1] is None),
+        feasible_epsilon=ends,
+        feasible_open=(False, ends[1] is None),
         notes=(*notes, *_common_notes(doubles, monotone)),
         digits=digits,
         decimals=None if digits is None else _decimals(names, values, digits),
