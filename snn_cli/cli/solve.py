@@ -177,6 +177,17 @@ def _parameters(request: dict[str, Any]) -> tuple[str, ...]:
     return WRAP
 
 
+def _name(request: dict[str, Any]) -> str:
+    """The activation's name in records."""
+    act: str | None = request.get("act")
+    if act is not None:
+        return act
+    from snn_cli.solver import check
+
+    found = check(**request)
+    return str(getattr(found, "act", None) or found.baseline.name)  # type: ignore[union-attr]
+
+
 def _option(name: str) -> str:
     return {"lam": "--lambda"}.get(name, f"--{name.replace('_', '-')}")
 
@@ -192,6 +203,8 @@ def _check(requests: list[dict[str, Any]]) -> None:
 def _check_document(requests: list[dict[str, Any]]) -> None:
     if len(requests) > 1:
         raise InputError("--explain=latex makes one document of one solution", "--explain")
+    if requests[0].get("act") not in activations.SOLVABLE:
+        raise InputError("--explain=latex is for families with closed forms; others are explained as text", "--explain")
     for name in ("digits", "certify"):
         if requests[0][name]:
             raise InputError(f"--explain=latex has no place for what --{name} gives", "--explain")
@@ -234,7 +247,8 @@ def _report(
         for name, field in (("depth", "depth"), ("fanin", "fan_in"))
         if name in first
     }
-    listing = table.Listing(parameters, sizes=sizes, width=output.width, color=output.color)
+    names = [_name(each) for each in requests]
+    listing = table.Listing(parameters, sizes=sizes, names=names, width=output.width, color=output.color)
     return lambda solution: output.write(listing(solution))
 
 

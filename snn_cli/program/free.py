@@ -640,7 +640,7 @@ def epsilon_range(search: Search, x: Sequence[float]) -> tuple[float, float | No
     epsilon = float(search.program.epsilon)
     low = _followed(search, x, epsilon, 0.25, _LEAST)
     high = _followed(search, x, max(epsilon, _LEAST), 2.0, _ANY_SIZE)
-    return 0.0 if low <= _LEAST else low, None if high >= _ANY_SIZE else high
+    return 0.0 if low <= 100 * _LEAST else low, None if high >= _ANY_SIZE else high
 
 
 def _followed(search: Search, x: Sequence[float], epsilon: float, factor: float, end: float) -> float:

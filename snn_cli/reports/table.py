@@ -120,7 +120,7 @@ def _definition(record: Solution) -> list[str]:
 
     if record.act not in SOLVABLE:
         wrap, _, formula = find(record.act, record.params).formula.partition(", f(x) = ")
-        return [f"F(x) = {wrap}", f"f(x) = {formula}"] if formula else [f"F(x) = {wrap}"]
+        return [f"F(x) = {wrap}", f"f(x) = {formula}"] if formula else [f"f(x) = {wrap}"]
     family = get(record.act)
     size = max(len(family.positive), len(family.negative))
     return [f"f(x) = {family.positive:<{size}}   x > 0", f"       {family.negative:<{size}}   x <= 0"]
@@ -247,6 +247,8 @@ class Listing:
         Names of all parameters that can come.
     sizes
         The fields, ``depth`` and ``fan_in``, that were asked for, and the most characters that each takes.
+    names
+        The activations that will come.
     width
         Columns of the terminal: numbers are shortened to six significant digits or fewer, and notes that do not fit go
         on a line of their own; where three digits are too many, each solution is a paragraph. None, a pipe: every
@@ -258,9 +260,11 @@ class Listing:
         parameters: Sequence[str],
         *,
         sizes: Mapping[str, int] | None = None,
+        names: Sequence[str] = (),
         width: int | None = None,
         color: bool = False,
     ) -> None:
+        self._act = max(_ACT, *(len(name) + 1 for name in ("", *names)))
         self._parameters = parameters
         self._names = ("epsilon", *parameters, "mean", "gamma")
         self._sizes = {name: max(10, size) for name, size in (sizes or {}).items()}
@@ -271,7 +275,7 @@ class Listing:
 
     def _fitting(self, width: int) -> int:
         """Digits with which the columns fit, at most six; below three there are no columns."""
-        rest = width - _ACT - sum(size + 1 for size in self._sizes.values())
+        rest = width - self._act - sum(size + 1 for size in self._sizes.values())
         return min(6, rest // len(self._names) - 1 - _EXTRA)
 
     def __call__(self, record: Solution) -> str:
@@ -292,7 +296,7 @@ class Listing:
 
     def _lines(self, act: str, given: Sequence[str], cells: Sequence[str], notes: Sequence[str]) -> list[str]:
         width = 24 if self._terminal is None else self._digits + _EXTRA
-        line = f"{act:<{_ACT}}"
+        line = f"{act:<{self._act}}"
         line += "".join(f"{cell:<{size}} " for cell, size in zip(given, self._sizes.values(), strict=True))
         line += " ".join(f"{cell:<{width}}" for cell in cells)
         whole = f"{line} {' '.join(notes)}".rstrip()
