@@ -591,7 +591,14 @@ def _in_words(solution: Solution, style: str, width: int) -> str:
     lines = [heading, "=" * len(heading)]
     for text in paragraphs:
         lines += ["", *(textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False) or [text])]
-    lines += ["", *values, "", "Check by hand, by quadrature of F itself:", "", textwrap.indent(_program_text(solution), "    ")]
+    lines += [
+        "",
+        *values,
+        "",
+        "Check by hand, by quadrature of F itself:",
+        "",
+        textwrap.indent(_program_text(solution), "    "),
+    ]
     return "\n".join(lines) + "\n"
 
 

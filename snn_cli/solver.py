@@ -144,6 +144,10 @@ def check(
             activations.find(act)
         _only_families(name, certify, {"--lambda": lam, "--lambda-min": lambda_min})
         needed = not free
+        if isinstance(epsilon, str) and epsilon.strip() == "auto":
+            raise InputError(
+                f"--epsilon auto is for {', '.join(activations.SOLVABLE)}, and {name} is none of them", "--epsilon 0.02"
+            )
         common = programs.Common(_epsilon(name, needed, epsilon, depth, fan_in), zero_mean, depth, fan_in, digits)
         if free:
             return programs.free(name, set, free, bound, common)
@@ -330,16 +334,12 @@ def _closure(
     return closure, exact
 
 
-def _epsilon(
-    name: str, needed: bool, epsilon: Number | None, depth: int | None, fan_in: int | None
-) -> Fraction | str:
+def _epsilon(name: str, needed: bool, epsilon: Number | None, depth: int | None, fan_in: int | None) -> Fraction | str:
     if epsilon is None:
         if depth is not None:
             return Fraction(1, depth)
         if needed:
-            raise InputError(
-                f"{name} needs an epsilon, the backward gain minus one, or a depth", "--epsilon 0.03"
-            )
+            raise InputError(f"{name} needs an epsilon, the backward gain minus one, or a depth", "--epsilon 0.03")
         return "own"
     if isinstance(epsilon, str) and epsilon.strip() == "auto":
         if fan_in is None:

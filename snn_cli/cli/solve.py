@@ -36,7 +36,9 @@ INTEGERS = ("depth", "fanin")
 @click.command("solve", context_settings={"help_option_names": ["-h", "--help"]})
 @act_option
 @expression_options
-@click.option("--free", metavar="NAME,..", help="Parameters of --expr to solve for; without, it is wrapped as a*f(b*x + c) + d.")
+@click.option(
+    "--free", metavar="NAME,..", help="Parameters of --expr to solve for; without, it is wrapped as a*f(b*x + c) + d."
+)
 @click.option("--epsilon", metavar="E", help="Backward gain minus one: a number >= 0, or auto (needs --fanin).")
 @click.option("--depth", metavar="L", help="Layers; without --epsilon, epsilon is 1/L.")
 @click.option("--fanin", "--width", "fanin", metavar="N", help="Fan-in of each layer; for --epsilon auto.")

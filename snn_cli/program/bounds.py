@@ -57,7 +57,9 @@ def read(text: str | Iterable[str] | None, names: Sequence[str]) -> tuple[Bound,
         own = [bound for bound in bounds if bound.name == name]
         sides = [side for bound in own for side in ("<=", ">=") if bound.relation in (side, "=")]
         if len(sides) > len(set(sides)):
-            raise InputError(f"--bound says twice how far {name} may go: {', '.join(map(str, own))}", f"--bound {own[0]}")
+            raise InputError(
+                f"--bound says twice how far {name} may go: {', '.join(map(str, own))}", f"--bound {own[0]}"
+            )
         low, high = limits(bounds, name)
         if low is not None and high is not None and low > high:
             raise InputError(f"--bound leaves {name} no value: {', '.join(map(str, own))}", f"--bound {own[0]}")

@@ -82,7 +82,11 @@ class Constrained:
             with np.errstate(all="ignore"):
                 a = np.sqrt((1 + self.search.epsilon) / found.gain)
                 rest = 1 - a * a * found.variance
-                for m in (0 * a,) if self.problem.zero_mean else (np.sqrt(np.maximum(rest, 0)), -np.sqrt(np.maximum(rest, 0))):
+                for m in (
+                    (0 * a,)
+                    if self.problem.zero_mean
+                    else (np.sqrt(np.maximum(rest, 0)), -np.sqrt(np.maximum(rest, 0)))
+                ):
                     excess = np.abs(rest) if self.problem.zero_mean else np.maximum(-rest, 0)
                     excess = excess + self._violation(a, m - a * found.mean)
                     gamma = a * a * found.pull + m * a * found.tilt
@@ -109,7 +113,9 @@ class Constrained:
         for bound in self.inner:
             value, scale = (a, max(1.0, abs(bound.number))) if bound.name == "a" else (d, max(1.0, abs(bound.number)))
             short = (bound.number - value) / scale
-            total = total + (np.abs(short) if bound.relation == "=" else np.maximum(short if bound.relation == ">=" else -short, 0))
+            total = total + (
+                np.abs(short) if bound.relation == "=" else np.maximum(short if bound.relation == ">=" else -short, 0)
+            )
         return total
 
     @staticmethod
@@ -135,9 +141,7 @@ class Constrained:
         found.sort(key=lambda start: start.gamma)
         return [start for start in found if start.gamma - found[0].gamma < _NEAR]
 
-    def _descend(
-        self, evaluate: Callable[[Sequence[float]], _Functions], b: float, c: float, m: float
-    ) -> Start | None:
+    def _descend(self, evaluate: Callable[[Sequence[float]], _Functions], b: float, c: float, m: float) -> Start | None:
         import numpy as np
         from scipy.optimize import minimize
 
@@ -178,7 +182,11 @@ class Constrained:
                     start,
                     jac=lambda x: gradient(at(x).objective, x),
                     method="SLSQP",
-                    bounds=[(math.log(low), math.log(high)), (max(edge[0], -widest), min(edge[1], widest)), (-limit, limit)],
+                    bounds=[
+                        (math.log(low), math.log(high)),
+                        (max(edge[0], -widest), min(edge[1], widest)),
+                        (-limit, limit),
+                    ],
                     constraints=constraints,
                     options={"maxiter": 200, "ftol": 1e-14},
                 )

@@ -467,7 +467,10 @@ class Optimum:
             change = rough.lu_solve(matrix, residual)
             x = [v + mp.mpf(change[i]) for i, v in enumerate(x)]
             mus = [mu + mp.mpf(change[n + i]) for i, mu in enumerate(mus)]
-            if max(rough.mag(change[i]) - max(mp.mag(v), 0) for i, v in enumerate(x)) < -(precision - GUARD // 2) // 2 - 12:
+            if (
+                max(rough.mag(change[i]) - max(mp.mag(v), 0) for i, v in enumerate(x))
+                < -(precision - GUARD // 2) // 2 - 12
+            ):
                 return Point(x, mus)
         raise CannotCompute("the optimum could not be polished", "--bound on one of the parameters")
 
@@ -482,7 +485,9 @@ class Optimum:
         ]
         for bound in active:
             i = free.index(bound.name)
-            constraints.append(Jet.variable(x[i], i, len(free)) - mp.mpf(bound.value.numerator) / bound.value.denominator)
+            constraints.append(
+                Jet.variable(x[i], i, len(free)) - mp.mpf(bound.value.numerator) / bound.value.denominator
+            )
         return found["gamma"], constraints
 
 
@@ -537,7 +542,9 @@ def solve(search: Search, digits: int | None) -> Found:
         raise _falls(fall) if fall is not None else (failed or unsolved(search))
     least = min(found["gamma"] for _, found, _, _ in polished)
     close = [each for each in polished if each[1]["gamma"] - least < mp.mpf(2) ** -40]
-    point, found, start, _ = min(close, key=lambda each: (round(abs(float(each[1]["mean"])), 12), [-float(v) for v in each[0].x]))
+    point, found, start, _ = min(
+        close, key=lambda each: (round(abs(float(each[1]["mean"])), 12), [-float(v) for v in each[0].x])
+    )
     values = {name: fraction(value) for name, value in found.items()}
     values |= {name: fraction(value) for name, value in zip(program.free, point.x, strict=True)}
     values |= dict(zip(program.conditions, program.targets, strict=True))
@@ -619,7 +626,8 @@ def unsolved(search: Search) -> NoSolution:
             )
     named = " and ".join(words[name] for name in program.conditions)
     return NoSolution(
-        f"no solution: {named} hold nowhere together; {searched}", "another --epsilon or --bound, or more --free parameters"
+        f"no solution: {named} hold nowhere together; {searched}",
+        "another --epsilon or --bound, or more --free parameters",
     )
 
 

@@ -32,8 +32,7 @@ class Jet:
         """``p self + q other`` in the derivatives, the value left to the caller."""
         gradient = [p * a + q * b for a, b in zip(self.gradient, other.gradient, strict=True)]
         hessian = [
-            [p * a + q * b for a, b in zip(r, s, strict=True)]
-            for r, s in zip(self.hessian, other.hessian, strict=True)
+            [p * a + q * b for a, b in zip(r, s, strict=True)] for r, s in zip(self.hessian, other.hessian, strict=True)
         ]
         return Jet(self.value, gradient, hessian)
 

@@ -38,7 +38,9 @@ def kkt_matrix(mp: Any, objective: Jet, constraints: Sequence[Jet], multipliers:
     return matrix
 
 
-def step(mp: Any, objective: Jet, constraints: Sequence[Jet], multipliers: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+def step(
+    mp: Any, objective: Jet, constraints: Sequence[Jet], multipliers: Sequence[Any]
+) -> tuple[list[Any], list[Any]]:
     """The Newton step in x, and the new multipliers: ``grad f = sum mu_i grad h_i``, ``h_i = 0``.
 
     Raises CannotCompute where the system is singular.

@@ -136,4 +136,3 @@ class Landscape:
         inside = self.breaks[np.abs(self.breaks) <= 60]
         x, _, _, df = self._values(inside[:-1], inside[1:])
         return float(df.min())
-

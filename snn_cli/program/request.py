@@ -145,7 +145,10 @@ def free(
     known = ", ".join(found.parameters) or "none"
     for name in chosen:
         if name not in found.parameters:
-            raise InputError(f"--free {name}: the parameters of the expression are {known}", f"--free {found.parameters[0] if found.parameters else 'a'}")
+            raise InputError(
+                f"--free {name}: the parameters of the expression are {known}",
+                f"--free {found.parameters[0] if found.parameters else 'a'}",
+            )
         if chosen.count(name) > 1:
             raise InputError(f"--free has {name} twice", f"--free {','.join(dict.fromkeys(chosen))}")
     given = _values(found.name, found.parameters, values)
@@ -154,7 +157,8 @@ def free(
             raise InputError(f"{parameter} is both free and given", f"leave out --set {parameter}")
         if parameter not in chosen and parameter not in given:
             raise InputError(
-                f"{parameter} is neither free nor given a value", f"--free {','.join((*chosen, parameter))}, or --set {parameter}=1"
+                f"{parameter} is neither free nor given a value",
+                f"--free {','.join((*chosen, parameter))}, or --set {parameter}=1",
             )
     read = bounds.read(bound, tuple(chosen))
     for each in read:
@@ -187,7 +191,8 @@ def _values(name: str, parameters: Sequence[str], values: Mapping[str, Number] |
     for each, value in (values or {}).items():
         if each not in parameters:
             raise InputError(
-                f"--set {each}: the parameters of {name} are {', '.join(parameters) or 'none'}", f"leave out --set {each}"
+                f"--set {each}: the parameters of {name} are {', '.join(parameters) or 'none'}",
+                f"leave out --set {each}",
             )
         given[each] = rational(value, f"--set {each}")
     return given

@@ -43,9 +43,7 @@ def wrap(request: Wrap) -> Solution:
     epsilon = request.common.epsilon
     assert isinstance(epsilon, Fraction)
     redundant = _redundant(baseline)
-    problem = Problem(
-        baseline, epsilon, request.common.zero_mean, request.bounds, _fixed(redundant, request.bounds)
-    )
+    problem = Problem(baseline, epsilon, request.common.zero_mean, request.bounds, _fixed(redundant, request.bounds))
     search = Search(problem, landscape(baseline))
     ends, found = _searched(search)
     if not found:
@@ -102,7 +100,10 @@ def _redundant(baseline: Baseline) -> str | None:
     if ys[low] == ys[high]:
         return None
     for name in ("b", "c"):
-        if all(_affine(ys, [f(x * k) if name == "b" else f(x + k) for x in xs], low, high, mp) for k in (mp.mpf(3) / 8, mp.mpf(7) / 4)):
+        if all(
+            _affine(ys, [f(x * k) if name == "b" else f(x + k) for x in xs], low, high, mp)
+            for k in (mp.mpf(3) / 8, mp.mpf(7) / 4)
+        ):
             return name
     return None
 
@@ -182,7 +183,9 @@ def _best(problem: Problem, search: Search, found: Sequence[Start]) -> tuple[Opt
     equal: list[_Chosen] = []
     for gamma, chosen in polished:
         x = chosen.point.x
-        if gamma - least < _TIED and all(max(abs(v - w) for v, w in zip(x, o.point.x, strict=True)) > _TIED for o in equal):
+        if gamma - least < _TIED and all(
+            max(abs(v - w) for v, w in zip(x, o.point.x, strict=True)) > _TIED for o in equal
+        ):
             equal.append(chosen)
     return optimum, max(equal, key=lambda chosen: chosen.point.x[1]), len(equal) > 1
 
@@ -220,7 +223,9 @@ def _record(
         mp = _context(precision)
         known = state["chosen"]
         x = [mp.mpf(v) for v in known.point.x]
-        chosen = _polish(optimum, _Chosen(Point(x, list(known.point.multipliers)), known.active), state["accuracy"], precision)
+        chosen = _polish(
+            optimum, _Chosen(Point(x, list(known.point.multipliers)), known.active), state["accuracy"], precision
+        )
         state["chosen"], state["accuracy"] = chosen, precision - _GUARD
         sums, found = optimum.at(mp, chosen.point.x)
         values = {name: found[name].value for name in "abcd"}
@@ -269,7 +274,9 @@ def _record(
         feasible_open=(False, False),
         notes=tuple(notes),
         digits=request.common.digits,
-        decimals=None if request.common.digits is None else _decimals(tuple("abcd"), decided.values, request.common.digits),
+        decimals=None
+        if request.common.digits is None
+        else _decimals(tuple("abcd"), decided.values, request.common.digits),
     )
 
 
@@ -316,14 +323,18 @@ def free(request: Free) -> Solution:
     try:
         request.baseline.check(params)
     except InputError as error:
-        raise CannotCompute(f"the parameters with the smallest gamma are none of an activation: {error}", "--bound") from None
+        raise CannotCompute(
+            f"the parameters with the smallest gamma are none of an activation: {error}", "--bound"
+        ) from None
     point = [doubles[name] for name in program.free]
     own = doubles["epsilon"]
     ends = (own, own) if program.epsilon is None else epsilon_range(search, point)
     monotone = search.least_slope(point) >= 0
     notes = [Note.BOUND_ACTIVE] if found.active else []
     notes += [Note.TIED] if found.tied else []
-    residuals = FreeOptimum(program).moments(_context(found.precision), [_context(found.precision).mpf(x) for x in point])
+    residuals = FreeOptimum(program).moments(
+        _context(found.precision), [_context(found.precision).mpf(x) for x in point]
+    )
     digits = request.common.digits
     names = tuple(params) if program.epsilon is not None else (*params, "epsilon")
     return Solution(

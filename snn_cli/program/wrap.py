@@ -106,7 +106,9 @@ class Problem:
         box moves by its own width.
         """
         given = tuple(
-            bound for bound in (*self.bounds, *self.fixed) if bound.name in "cd" or bound.relation != ">=" or bound.value > 0
+            bound
+            for bound in (*self.bounds, *self.fixed)
+            if bound.name in "cd" or bound.relation != ">=" or bound.value > 0
         )
         taken = {(bound.name, side) for bound in given for side in ("<=", ">=") if bound.relation in (side, "=")}
         box: list[Bound | Cone] = [
@@ -278,7 +280,9 @@ class Search:
     @cached_property
     def bottom(self) -> float:
         """The smallest ``E[g'^2]/Var g - 1`` in the box: the lower end of epsilon with zero mean."""
-        found = self.minima(Objective(lambda m: (-self._ratios(m)[0], self._ratios(m)[1]), lambda b, c: -self._ratio_jet(b, c)))
+        found = self.minima(
+            Objective(lambda m: (-self._ratios(m)[0], self._ratios(m)[1]), lambda b, c: -self._ratio_jet(b, c))
+        )
         return max(found[0][0] - 1, 0.0) if found else math.inf
 
     @property
@@ -357,9 +361,7 @@ class Search:
         found = [self._descend(objective, *start) for start in starts[:_STARTS]]
         return sorted(found)
 
-    def _descend(
-        self, objective: Objective, value: float, b: float, c: float
-    ) -> tuple[float, float, float, float]:
+    def _descend(self, objective: Objective, value: float, b: float, c: float) -> tuple[float, float, float, float]:
         """From a lattice point down to a minimum: the best of eight neighbours, or half the step; then Newton."""
         import numpy as np
 
@@ -395,7 +397,9 @@ class Search:
                         return found
         return value, b, c, mean
 
-    def _newton(self, objective: Objective, value: float, b: float, c: float) -> tuple[float, float, float, float] | None:
+    def _newton(
+        self, objective: Objective, value: float, b: float, c: float
+    ) -> tuple[float, float, float, float] | None:
         """Newton's method in the coordinates that are not at an end; None unless it settles at a minimum nearby."""
         import numpy as np
 
