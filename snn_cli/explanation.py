@@ -570,17 +570,17 @@ def _in_words(solution: Solution, style: str, width: int) -> str:
     values = [f"  {_NAMES[name]:<8} = {getattr(solution, name)!r}" for name in _NAMES]
     paragraphs = [
         f"F(x) = {function}" + (f", f = {solution.act}" if wrapped else ""),
-        f"Over {', '.join(solution.params)}: minimise gamma = E[z F F'] subject to {', '.join(conditions)}, where E is the "
-        "expectation over a standard normal z. gamma is the factor by which each layer multiplies a small deviation of the "
-        "second moment from 1.",
+        f"Over {', '.join(solution.params)}: minimise gamma = E[z F F'] subject to {', '.join(conditions)}, E being"
+        " the expectation over a standard normal z. gamma is the factor by which each layer multiplies a small "
+        "deviation of the second moment from 1.",
     ]
     if set(solution.params) == set("abcd"):
         paragraphs.append(
-            "With g(z) = f(b z + c) the second condition gives a^2 = (1 + epsilon)/E[g'^2], and the first one, with m = "
-            "E[F], m^2 = 1 - a^2 Var g: there is a solution at (b, c) where (1 + epsilon) Var g <= E[g'^2]. Then gamma = a^2 "
-            "E[z (g - E g) g'] + m a E[z g'], smallest where m has the sign that makes its second term negative, and d = m - "
-            "a E g. What is left is a minimum in the plane of b and c, found from a lattice of starts and polished by "
-            "Newton's method; derivatives by b and c are expectations with polynomials of z."
+            "With g(z) = f(b z + c) the second condition gives a^2 = (1 + epsilon)/E[g'^2], and the first one, with "
+            "m = E[F], m^2 = 1 - a^2 Var g: there is a solution at (b, c) where (1 + epsilon) Var g <= E[g'^2]. Then "
+            "gamma = a^2 E[z (g - E g) g'] + m a E[z g'], smallest where m has the sign that makes its second term "
+            "negative, and d = m - a E g. What is left is a minimum in the plane of b and c, found from a lattice of "
+            "starts and polished by Newton's method; derivatives by b and c are expectations with polynomials of z."
         )
     paragraphs.append(f"The solution: {shown}.")
     if solution.multiplier is not None:

@@ -156,8 +156,8 @@ def _points(given: dict[str, Any], values: tuple[str, ...]) -> list[dict[str, An
             words = ("auto",) if name == "epsilon" else ()
             axes[name] = numbers(value, _option(name), integer=name in INTEGERS, words=words)
     total = 1
-    for values in axes.values():
-        total *= len(values)
+    for axis in axes.values():
+        total *= len(axis)
     if total > MAX_POINTS:
         largest = max(axes, key=lambda name: len(axes[name]))
         raise InputError(

@@ -7,16 +7,17 @@ exact gradients.
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from snn_cli.program.bounds import Bound
 from snn_cli.program.jets import Jet
-from snn_cli.program.wrap import AMPLITUDE, Start, _jets, functions
+from snn_cli.program.wrap import AMPLITUDE, Start, functions, jets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from snn_cli.program.wrap import Cone, Moments, Problem, Search
+    from snn_cli.program.wrap import Cone, Search
 
 _MOST = 12  # starts
 _MEANS = (-0.9, -0.6, -0.3, 0.0, 0.3, 0.6, 0.9)
@@ -63,13 +64,13 @@ class Constrained:
     def _gain(self, x: Sequence[float], sign: int) -> _Functions:
         """``(1 - m^2) E[g'^2]/Var g``, with ``a = sqrt((1 - m^2)/Var g)``."""
         b = math.exp(x[0])
-        jets = _jets(self.search.landscape.sums(b, x[1]), (b, x[1], x[2]), 0.0)
+        found = jets(self.search.landscape.sums(b, x[1]), (b, x[1], x[2]), 0.0)
         m = Jet.variable(x[2], 2, 3)
-        square = (m * m * -1 + 1) / jets.variance
+        square = (m * m * -1 + 1) / found.variance
         a = square.sqrt(math.sqrt(max(square.value, 1e-300)))
         return _Functions(
-            (square / jets.amplitude2) * sign,
-            {"a": a, "d": m - a * jets.mean, "m": m},
+            (square / found.amplitude2) * sign,
+            {"a": a, "d": m - a * found.mean, "m": m},
         )
 
     # Where to start: lattice points by objective plus what they violate.
@@ -160,7 +161,7 @@ class Constrained:
         def gradient(jet: Jet, x: Any) -> Any:
             return np.array([jet.gradient[0] * math.exp(x[0]), jet.gradient[1], jet.gradient[2]], float)
 
-        constraints = [
+        constraints: list[dict[str, Any]] = [
             {"type": kind, "fun": lambda x, f=of: value(f, x), "jac": lambda x, f=of: slopes(f, x)}
             for kind, of in self._constraints(at(np.array([math.log(b), c, m])))
         ]
@@ -206,18 +207,12 @@ class Constrained:
         """``(kind, function)``: 0 where it holds, or positive."""
         made: list[tuple[str, Callable[[dict[str, Jet], Any], Jet]]] = []
         if "sphere" in functions.found:
-            made.append(("eq", lambda found, x: found["sphere"]))
+            made.append(("eq", lambda found, _x: found["sphere"]))
         for bound in self.inner:
-            scale = max(1.0, abs(bound.number)) * (-1 if bound.relation == "<=" else 1)
-            made.append(
-                (
-                    "eq" if bound.relation == "=" else "ineq",
-                    lambda found, x, k=bound, s=scale: (found[k.name] - k.number) * (1 / s),
-                )
-            )
-        for bound in self.problem.limits:
-            if not isinstance(bound, Bound):
-                made.append(("ineq", lambda found, x, k=bound: _cone(k, x)))
+            made.append(("eq" if bound.relation == "=" else "ineq", partial(_slack, bound)))
+        for limit in self.problem.limits:
+            if not isinstance(limit, Bound):
+                made.append(("ineq", partial(_cone, limit)))
         return made
 
     def _active(self, found: dict[str, Jet], b: float, c: float) -> tuple[Bound | Cone, ...]:
@@ -233,7 +228,13 @@ class Constrained:
         return tuple(active)
 
 
-def _cone(cone: Cone, x: Any) -> Jet:
+def _slack(bound: Bound, found: dict[str, Jet], _x: Any) -> Jet:
+    """How far a parameter is inside its bound, relative to its size."""
+    scale = max(1.0, abs(bound.number)) * (-1 if bound.relation == "<=" else 1)
+    return (found[bound.name] - bound.number) * (1 / scale)
+
+
+def _cone(cone: Cone, _found: dict[str, Jet], x: Any) -> Jet:
     """``6 max(1, b) -+ c``, smoothly enough: the corner at b = 1 is of measure zero."""
     from snn_cli.program.wrap import SHIFT
 

@@ -2,8 +2,9 @@
 
 Minimise gamma subject to ``E[f^2] = 1``, ``E[f'^2] = 1 + epsilon`` where epsilon is given, ``E[f] = 0`` with zero mean,
 and bounds; with as many conditions as parameters it is the root with the smallest gamma. Moments are a black box here.
-In doubles: down along the solutions of the conditions from many starts, signs and magnitudes. Then Newton's method on the conditions of Karush, Kuhn and Tucker in mpmath, with derivatives by differences at three times
-the precision, because a kink may move with a parameter.
+In doubles: down along the solutions of the conditions from many starts, signs and magnitudes. Then Newton's method on
+the conditions of Karush, Kuhn and Tucker in mpmath, with derivatives by differences at up to three times the precision,
+because a kink may move with a parameter.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from functools import cached_property, lru_cache
 from itertools import combinations_with_replacement, product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from snn_cli.arithmetic.multiprecision import _context, fraction
+from snn_cli.arithmetic.multiprecision import context, fraction
 from snn_cli.errors import CannotCompute, NoSolution
 from snn_cli.program.bounds import Bound
 from snn_cli.program.jets import Jet
@@ -82,7 +83,7 @@ class Program:
 
     @property
     def targets(self) -> tuple[Fraction, ...]:
-        known = {"second_moment": Fraction(1), "chi": 1 + (self.epsilon or 0), "mean": Fraction(0)}
+        known = {"second_moment": Fraction(1), "chi": 1 + (self.epsilon or Fraction(0)), "mean": Fraction(0)}
         return tuple(known[name] for name in self.conditions)
 
     def range(self, name: str) -> tuple[float, float]:
@@ -442,7 +443,7 @@ class Optimum:
 
     def polish(self, start: Point, active: Sequence[Bound], precision: int) -> Point:
         """Newton's method to some 40 bits; then with the matrix kept, each step of which gains as many."""
-        mp, rough = _context(precision), _context(_ROUGH_BITS + GUARD)
+        mp, rough = context(precision), context(_ROUGH_BITS + GUARD)
         point = newton(
             rough,
             lambda x: self._program(rough, x, active, True),
@@ -524,7 +525,7 @@ def solve(search: Search, digits: int | None) -> Found:
     polished: list[tuple[Any, Any, Start, Point]] = []
     failed: CannotCompute | None = None
     optimum = Optimum(program)
-    mp = _context(precision)
+    mp = context(precision)
     for start in equal[:4]:
         try:
             active, point = start.active, Point([mp.mpf(v) for v in start.x], [])
@@ -612,15 +613,16 @@ def unsolved(search: Search) -> NoSolution:
                 f"{min(values):.6g} and {max(values):.6g}",
                 "another --bound, or more --free parameters",
             )
-    searched = f"the search went over {', '.join(program.free)} of both signs from {min(_MAGNITUDES):g} to {max(_MAGNITUDES):g}"
+    sizes = f"{min(_MAGNITUDES):g} to {max(_MAGNITUDES):g}"
+    searched = f"the search went over {', '.join(program.free)} of both signs from {sizes}"
     if program.epsilon is not None:
         ends = _somewhere(search)
         if ends is not None:
             others = " and ".join((*(words[n] for n in program.conditions if n != "chi"), *map(str, program.bounds)))
             side = f"up to {ends[1]:.7g}" if ends[1] is not None else "of any size"
             return NoSolution(
-                f"no solution at epsilon = {float(program.epsilon)!r}: with {others} there is one from {ends[0]:.7g} {side}; "
-                f"{searched}",
+                f"no solution at epsilon = {float(program.epsilon)!r}: with {others} there is one from "
+                f"{ends[0]:.7g} {side}; {searched}",
                 f"--epsilon {float(f'{(ends[0] + (ends[1] or 1)) / 2:.2g}')!r}",
                 ends,
             )

@@ -49,10 +49,12 @@ class Jet:
         return self * -1
 
     def __sub__(self, other: Any) -> Jet:
-        return self + (-other)
+        negative: Any = -other
+        return self.__add__(negative)
 
     def __rsub__(self, other: Any) -> Jet:
-        return (-self) + other
+        jet: Jet = -self + other
+        return jet
 
     def __mul__(self, other: Any) -> Jet:
         if not isinstance(other, Jet):

@@ -16,7 +16,7 @@ SINGULAR = "the optimum is not isolated: the equations that determine it are sin
 
 
 class Point(NamedTuple):
-    """A stationary point, and the multiplier of each constraint: the derivative of the optimum by its right-hand side."""
+    """A stationary point, and of each constraint the derivative of the optimum by its right-hand side."""
 
     x: list[Any]
     multipliers: list[Any]

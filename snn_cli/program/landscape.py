@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from snn_cli.errors import CannotCompute
 from snn_cli.program.quadrature import POWERS, SLOPE_POWERS, Sums
 
 if TYPE_CHECKING:
@@ -87,7 +86,7 @@ class Landscape:
         return np.unique(done)
 
     def _integrals(self, left: Array, right: Array, absolute: bool = False) -> Array:
-        x, weights, f, df = self._values(left, right)
+        _x, weights, f, df = self._values(left, right)
         with np.errstate(all="ignore"):
             terms = (np.abs(f), df * df) if absolute else (f, df * df)
             return np.array([(weights * term).sum(axis=1) for term in terms])
@@ -134,5 +133,5 @@ class Landscape:
     def least_slope(self) -> float:
         """The infimum of f' over the panels of the middle, where nearly all inputs are."""
         inside = self.breaks[np.abs(self.breaks) <= 60]
-        x, _, _, df = self._values(inside[:-1], inside[1:])
+        _x, _, _, df = self._values(inside[:-1], inside[1:])
         return float(df.min())

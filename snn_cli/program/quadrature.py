@@ -9,6 +9,7 @@ halved, so the rest is right to all of them.
 
 from __future__ import annotations
 
+import itertools
 import math
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -39,7 +40,7 @@ SLOPE_POWERS = 5  # of f'^2
 
 
 class Rule(NamedTuple):
-    """Nodes ``z`` and weights, density included; ``even`` nodes with twice their weight are the rule of half as many."""
+    """Nodes ``z`` and weights with the density; ``even`` nodes with twice their weight are the rule of half as many."""
 
     z: tuple[Any, ...]
     weight: tuple[Any, ...]
@@ -52,7 +53,7 @@ def reach(precision: int) -> float:
 
 
 @lru_cache(maxsize=24)
-def _trapezoidal(mp: Any, precision: int, step: float, end: float) -> Rule:
+def _trapezoidal(mp: Any, precision: int, step: float, end: float) -> Rule:  # noqa: ARG001
     """Nodes ``j step``; ``precision`` is in the key because a context can change its own."""
     n = int(end / step) + 1
     h = mp.mpf(step)
@@ -83,7 +84,7 @@ def _tanh_sinh(mp: Any, precision: int, step: float) -> tuple[tuple[Any, Any, bo
 
 @lru_cache(maxsize=24)
 def _half_infinite(mp: Any, precision: int, step: float, end: float) -> tuple[tuple[Any, Any, bool], ...]:
-    """Nodes ``u = exp(t - exp(-t))`` with ``du`` on ``(0, oo)``, for what falls like a normal density at the far end."""
+    """Nodes ``u = exp(t - exp(-t))`` with ``du`` on ``(0, oo)``, for what falls like a normal density far out."""
     h = mp.mpf(step)
     first = -int(math.log((precision + 30) * math.log(2)) / step) - 1
     last = int(math.log(512 * end) / step) + 1
@@ -137,7 +138,7 @@ def _pieces(mp: Any, precision: int, step: float, end: float, b: Any, cuts: tupl
             if abs(z) > end and side * z > 0:
                 break
             nodes.add(z, scale * du, even)
-    for left, right in zip(cuts, cuts[1:], strict=False):
+    for left, right in itertools.pairwise(cuts):
         half = (right - left) / 2
         for complement, w, even in _tanh_sinh(mp, precision, step):
             gap = half * complement
@@ -177,7 +178,7 @@ class Quadrature:
     ) -> None:
         self.precise, self.kinks = precise, kinks
         self._levels: dict[int, int] = before._levels if before else {}
-        self._widening = before._widening if before else 1.0
+        self._widening: float = before._widening if before else 1.0
 
     def _rule(self, mp: Any, b: Any, c: Any, level: int) -> Rule:
         nats = (mp.prec + 20) * math.log(2)

@@ -174,7 +174,7 @@ def free(
         )
     if len(chosen) < count:
         raise InputError(
-            f"{count} conditions need at least {count} free parameters, and there {'is' if len(chosen) == 1 else 'are'} {len(chosen)}",
+            f"{count} conditions need at least {count} free parameters; {len(chosen)} free is too few",
             "more of --free, or without --epsilon or --zero-mean",
         )
     return Free(

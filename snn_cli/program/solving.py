@@ -6,7 +6,7 @@ import math
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from snn_cli.arithmetic.multiprecision import _context, fraction
+from snn_cli.arithmetic.multiprecision import context, fraction
 from snn_cli.errors import CannotCompute, InputError, NoSolution
 from snn_cli.exact import decimal_string, nearest_double
 from snn_cli.program.bounds import Bound
@@ -87,7 +87,7 @@ def _redundant(baseline: Baseline) -> str | None:
 
     Then a and d do what b, or c, does. Decided at fixed points, to 25 digits.
     """
-    mp = _context(100)
+    mp = context(100)
     precise = baseline.precise
     assert precise is not None
 
@@ -169,8 +169,8 @@ def _best(problem: Problem, search: Search, found: Sequence[Start]) -> tuple[Opt
     moments = search.landscape.at(found[0].x[0], [found[0].x[1]])
     scale = math.sqrt(float(moments.variance[0]) + float(moments.mean[0]) ** 2)
     optimum = Optimum(problem, (scale, math.sqrt(float(moments.gain[0])) / found[0].x[0]))
-    polished = []
-    mp = _context(_BASE)
+    polished: list[tuple[Any, _Chosen]] = []
+    mp = context(_BASE)
     for start in found:
         try:
             chosen = _polish(optimum, _Chosen(Point([mp.mpf(x) for x in start.x], []), start.active), _SEEN, _BASE)
@@ -216,17 +216,15 @@ def _record(
     tied: bool,
     redundant: str | None,
 ) -> Solution:
-    state = {"chosen": start, "accuracy": _BASE - _GUARD}
+    known, accuracy = start, _BASE - _GUARD
     inequalities = [bound for bound in start.active if bound.relation != "="]
 
     def evaluate(precision: int) -> dict[str, Any]:
-        mp = _context(precision)
-        known = state["chosen"]
+        nonlocal known, accuracy
+        mp = context(precision)
         x = [mp.mpf(v) for v in known.point.x]
-        chosen = _polish(
-            optimum, _Chosen(Point(x, list(known.point.multipliers)), known.active), state["accuracy"], precision
-        )
-        state["chosen"], state["accuracy"] = chosen, precision - _GUARD
+        chosen = _polish(optimum, _Chosen(Point(x, list(known.point.multipliers)), known.active), accuracy, precision)
+        known, accuracy = chosen, precision - _GUARD
         sums, found = optimum.at(mp, chosen.point.x)
         values = {name: found[name].value for name in "abcd"}
         values |= {"mean": found["m"].value, "second_moment": mp.mpf(1), "gamma": found["gamma"].value}
@@ -277,6 +275,7 @@ def _record(
         decimals=None
         if request.common.digits is None
         else _decimals(tuple("abcd"), decided.values, request.common.digits),
+        enclosure=None,
     )
 
 
@@ -332,9 +331,7 @@ def free(request: Free) -> Solution:
     monotone = search.least_slope(point) >= 0
     notes = [Note.BOUND_ACTIVE] if found.active else []
     notes += [Note.TIED] if found.tied else []
-    residuals = FreeOptimum(program).moments(
-        _context(found.precision), [_context(found.precision).mpf(x) for x in point]
-    )
+    residuals = FreeOptimum(program).moments(context(found.precision), [context(found.precision).mpf(x) for x in point])
     digits = request.common.digits
     names = tuple(params) if program.epsilon is not None else (*params, "epsilon")
     return Solution(
@@ -360,12 +357,13 @@ def free(request: Free) -> Solution:
         notes=(*notes, *_common_notes(doubles, monotone)),
         digits=digits,
         decimals=None if digits is None else _decimals(names, values, digits),
+        enclosure=None,
     )
 
 
 def _residuals(optimum: Optimum, problem: Problem, params: dict[str, float], precision: int) -> dict[str, float]:
     """``E[F^2] - 1`` and ``E[F'^2] - (1 + epsilon)`` of the doubles."""
-    mp = _context(precision)
+    mp = context(precision)
     a, b, c, d = (mp.mpf(params[name]) for name in "abcd")
     sums = optimum.quadrature.sums(mp, b, c, *optimum.sizes)
     epsilon = mp.mpf(problem.epsilon.numerator) / problem.epsilon.denominator

@@ -14,12 +14,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
 from fractions import Fraction
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from snn_cli.arithmetic.multiprecision import _context, fraction
-from snn_cli.errors import CannotCompute, NoSolution
+from snn_cli.arithmetic.multiprecision import context
 from snn_cli.program.bounds import Bound, limits
 from snn_cli.program.jets import Jet
 from snn_cli.program.kkt import Point, newton
@@ -200,7 +199,7 @@ class _Jets(NamedTuple):
     amplitude2: Jet
 
 
-def _jets(sums: Sums, x: Sequence[Any], epsilon: Any) -> _Jets:
+def jets(sums: Sums, x: Sequence[Any], epsilon: Any) -> _Jets:
     """``E g, E[z g'], Var g, E[z (g - E g) g']`` and ``a^2`` at ``x = (b, c, m)``."""
     b = x[0]
     mean, tilt = _expectation(sums.value, _ONE, b), _expectation(sums.value, _TILT, b)
@@ -219,7 +218,7 @@ def _jets(sums: Sums, x: Sequence[Any], epsilon: Any) -> _Jets:
 def functions(sums: Sums, x: Sequence[Any], epsilon: Any, sqrt: Callable[[Any], Any]) -> dict[str, Jet]:
     """``a, b, c, d, m``, ``gamma`` and ``sphere``, zero where the first condition holds, at ``x = (b, c, m)``."""
     b, c, m = (Jet.variable(value, i, _N) for i, value in enumerate(x))
-    found = _jets(sums, x, epsilon)
+    found = jets(sums, x, epsilon)
     a2 = found.amplitude2
     a = a2.sqrt(sqrt(a2.value))
     return {
@@ -236,9 +235,11 @@ def functions(sums: Sums, x: Sequence[Any], epsilon: Any, sqrt: Callable[[Any], 
 def _constraint(found: dict[str, Jet], bound: Bound | Cone, number: Callable[[Fraction], Any]) -> Jet:
     """Zero where the bound is active, in the units of the parameter."""
     if isinstance(bound, Bound):
-        return found[bound.name] - number(bound.value)
+        slack: Jet = found[bound.name] - number(bound.value)
+        return slack
     edge = bound.side * SHIFT
-    return found["c"] - (found["b"] * edge if found["b"].value > 1 else edge)
+    far: Jet = found["c"] - (found["b"] * edge if found["b"].value > 1 else edge)
+    return far
 
 
 # --- Where to look, in doubles ----------------------------------------------------------------------------------------
@@ -305,7 +306,7 @@ class Search:
             return np.where((rest >= 0) & (a2 <= AMPLITUDE**2), gamma, np.inf), mean
 
     def _gamma_jet(self, b: float, c: float) -> Jet:
-        found = _jets(self.landscape.sums(b, c), (b, c, 0.0), self.epsilon)
+        found = jets(self.landscape.sums(b, c), (b, c, 0.0), self.epsilon)
         rest = found.amplitude2 * found.variance * -1 + 1
         if not rest.value > 0:
             return Jet.constant(math.inf, _N)
@@ -322,7 +323,7 @@ class Search:
             return np.where(found.variance * AMPLITUDE**2 >= 1, value, np.nan), value * 0
 
     def _ratio_jet(self, b: float, c: float) -> Jet:
-        found = _jets(self.landscape.sums(b, c), (b, c, 0.0), self.epsilon)
+        found = jets(self.landscape.sums(b, c), (b, c, 0.0), self.epsilon)
         return (found.amplitude2 * found.variance).reciprocal() * -(1 + self.epsilon)
 
     @cached_property
@@ -502,7 +503,7 @@ class Optimum:
         return sums, functions(sums, x, _number(mp, self.problem.epsilon), mp.sqrt)
 
     def polish(self, start: Point, active: Sequence[Bound | Cone], accuracy: int, precision: int, guard: int) -> Point:
-        mp = _context(precision)
+        mp = context(precision)
 
         def evaluate(x: list[Any]) -> tuple[Jet, list[Jet]]:
             _, found = self.at(mp, x)

@@ -59,7 +59,7 @@ _GENERAL = {
     Note.SHIFT_REDUNDANT: "Shifting the input of f does what a and d do, so c is a matter of choice: 0 here.",
     Note.MIRRORED: "One of two mirror images with the same gamma: that with the larger c.",
     Note.TIED: (
-        "Several sets of parameters have this gamma: of these the one with the smaller |E[f]|, and the larger parameters."
+        "Several sets of parameters have this gamma: of these the one with the smaller |E[f]|, then the larger ones."
     ),
     Note.GAMMA_NEGATIVE: "gamma is negative: a second moment off 1 comes back from the other side, layer by layer.",
     Note.NOT_MONOTONE: "Not monotone: f falls somewhere as x grows.",

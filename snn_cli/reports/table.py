@@ -119,7 +119,7 @@ def _definition(record: Solution) -> list[str]:
     from snn_cli.activations import SOLVABLE, find, get
 
     if record.act not in SOLVABLE:
-        wrap, _, formula = find(record.act, record.params).formula.partition(", f(x) = ")
+        wrap, _, formula = getattr(find(record.act, record.params), "formula", record.act).partition(", f(x) = ")
         return [f"F(x) = {wrap}", f"f(x) = {formula}"] if formula else [f"f(x) = {wrap}"]
     family = get(record.act)
     size = max(len(family.positive), len(family.negative))
