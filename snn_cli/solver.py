@@ -144,10 +144,8 @@ def check(
             activations.find(act)
         _only_families(name, certify, {"--lambda": lam, "--lambda-min": lambda_min})
         needed = not free
-        if isinstance(epsilon, str) and epsilon.strip() == "auto":
-            raise InputError(
-                f"--epsilon auto is for {', '.join(activations.SOLVABLE)}, and {name} is none of them", "--epsilon 0.02"
-            )
+        if free and isinstance(epsilon, str) and epsilon.strip() == "auto":
+            raise InputError("--epsilon auto is for families and what is wrapped, not for --free", "--epsilon 0.02")
         common = programs.Common(_epsilon(name, needed, epsilon, depth, fan_in), zero_mean, depth, fan_in, digits)
         if free:
             return programs.free(name, set, free, bound, common)

@@ -93,7 +93,7 @@ class Landscape:
 
     def at(self, b: float, c: Any) -> Moments:
         """Moments at one b and an array of c."""
-        z, density, f, df = self._rule(b, np.asarray(c, float)[:, None])
+        z, density, f, df = self.nodes(b, np.asarray(c, float)[:, None])
         with np.errstate(all="ignore"):
             mean = density @ f
             edges = np.abs(density[:, [0, -1]] * f[[0, -1]] ** 2).max(axis=1)
@@ -110,7 +110,7 @@ class Landscape:
                 tilt=tilting.sum(axis=1),
             )
 
-    def _rule(self, b: float, c: Any) -> tuple[Array, Array, Array, Array]:
+    def nodes(self, b: float, c: Any) -> tuple[Array, Array, Array, Array]:
         """Nodes z and weights, density included, for every c, with f and f' at ``x = b z + c``."""
         low, high = float(np.min(c)) - EDGE * b, float(np.max(c)) + EDGE * b
         count = max(2, int((high - low) / (1.5 * b)) + 1)
@@ -123,7 +123,7 @@ class Landscape:
 
     def sums(self, b: float, c: float) -> Sums:
         """What ``quadrature.Quadrature.sums`` gives, in doubles."""
-        z, density, f, df = self._rule(b, c)
+        z, density, f, df = self.nodes(b, c)
         powers = z ** np.arange(POWERS)[:, None]
         with np.errstate(all="ignore"):
             value, square, slope = (powers @ (density * g) for g in (f, f * f, df * df))

@@ -214,6 +214,16 @@ class Quadrature:
                 return found
             level += 1
 
+    def expect(self, mp: Any, b: Any, c: Any, terms: Callable[[Any, Any, Any], Sequence[Any]]) -> list[Any]:
+        """``E[t]`` of every ``t`` in ``terms(z, f, f')``, by the rule that was fine enough for the sums."""
+        self.sums(mp, b, c)
+        rule = self._rule(mp, b, c, self._levels[mp.prec])
+        rows = [
+            [w * term for term in terms(z, *self.precise(mp, b * z + c))]
+            for z, w in zip(rule.z, rule.weight, strict=True)
+        ]
+        return [mp.fsum(column) for column in zip(*rows, strict=True)]
+
     def _sums(self, mp: Any, b: Any, c: Any, rule: Rule, e: int, k: int) -> Sums | None:
         """None where the step is too coarse, ``_CUT_OFF`` where f goes on to count beyond the rule."""
         bits = mp.prec + 16

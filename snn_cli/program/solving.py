@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,7 +11,7 @@ from snn_cli.arithmetic.multiprecision import context, fraction
 from snn_cli.errors import CannotCompute, InputError, NoSolution
 from snn_cli.exact import decimal_string, nearest_double
 from snn_cli.program.bounds import Bound
-from snn_cli.program.decide import decide
+from snn_cli.program.decide import Decided, decide
 from snn_cli.program.kkt import Point
 from snn_cli.program.wrap import AMPLITUDE, Cone, Optimum, Problem, Search, starts
 from snn_cli.records import Note, Params, Solution
@@ -27,6 +28,9 @@ MOMENTS = ("mean", "second_moment", "chi", "gamma", "kappa", "mean_slope")
 NEARLY_LINEAR = 1e-3
 """Share of ``E[f^2]`` outside the constant and linear Hermite modes below which f is called nearly linear."""
 
+_LARGE_FLUCTUATION = 0.25
+"""Stationary ``Var(delta)``, a deviation of one half, from which the expansion in delta is called extrapolated."""
+
 _GUARD = 64  # bits that cancellation may cost
 _TIED = 2.0**-60
 _BASE = 140  # bits at which candidates are compared
@@ -41,10 +45,17 @@ def wrap(request: Wrap) -> Solution:
     """
     baseline = request.baseline
     epsilon = request.common.epsilon
-    assert isinstance(epsilon, Fraction)
+    auto = epsilon == "auto"
     redundant = _redundant(baseline)
-    problem = Problem(baseline, epsilon, request.common.zero_mean, request.bounds, _fixed(redundant, request.bounds))
+    start = epsilon if isinstance(epsilon, Fraction) else Fraction(1, request.common.fan_in or 1)
+    problem = Problem(baseline, start, request.common.zero_mean, request.bounds, _fixed(redundant, request.bounds))
     search = Search(problem, landscape(baseline))
+    if auto:
+        from snn_cli.program import drift
+
+        assert request.common.fan_in is not None
+        problem = replace(problem, epsilon=Fraction(drift.root(search, request.common.fan_in)))
+        search = Search(problem, search.landscape)
     ends, found = _searched(search)
     if not found:
         raise _none(problem, ends)
@@ -222,13 +233,16 @@ def _record(
     def evaluate(precision: int) -> dict[str, Any]:
         nonlocal known, accuracy
         mp = context(precision)
+        if auto:
+            known, accuracy = _without_drift(optimum, known, request.common.fan_in or 1, precision), precision - _GUARD
         x = [mp.mpf(v) for v in known.point.x]
         chosen = _polish(optimum, _Chosen(Point(x, list(known.point.multipliers)), known.active), accuracy, precision)
         known, accuracy = chosen, precision - _GUARD
         sums, found = optimum.at(mp, chosen.point.x)
         values = {name: found[name].value for name in "abcd"}
         values |= {"mean": found["m"].value, "second_moment": mp.mpf(1), "gamma": found["gamma"].value}
-        values["chi"] = mp.mpf(1)
+        values["epsilon"] = mp.mpf(optimum.problem.epsilon.numerator) / optimum.problem.epsilon.denominator
+        values["chi"] = 1 + values["epsilon"]
         values["kappa"] = sums.fourth / sums.slope[0] ** 2
         values["mean_slope"] = found["a"].value * sums.value[1]
         if len(inequalities) == 1:
@@ -236,14 +250,16 @@ def _record(
             values["multiplier"] = mus[inequalities[0]]
         return values
 
-    exact = {"second_moment": Fraction(1), "chi": 1 + problem.epsilon}
+    auto = request.common.epsilon == "auto"
+    exact = {"second_moment": Fraction(1)}
+    exact |= {} if auto else {"chi": 1 + problem.epsilon, "epsilon": problem.epsilon}
     exact |= {bound.name: bound.value for bound in start.active if isinstance(bound, Bound)}
     if problem.zero_mean:
         exact["mean"] = Fraction(0)
     decided = decide(evaluate, exact, request.common.digits, _GUARD)
     doubles = {name: nearest_double(x) for name, x in decided.values.items()}
     params = {name: doubles[name] for name in "abcd"}
-    epsilon = nearest_double(problem.epsilon)
+    epsilon = doubles["epsilon"]
     monotone = search.landscape.least_slope() >= 0
     notes = []
     if any(bound.chosen for bound in inequalities):
@@ -255,6 +271,8 @@ def _record(
     if tied:
         notes.append(Note.MIRRORED)
     notes += _common_notes(doubles, monotone)
+    if auto and _extrapolated(optimum, known, request.common.fan_in or 1):
+        notes.append(Note.FINITE_WIDTH_EXTRAPOLATED)
     return Solution(
         act=request.act,
         epsilon=epsilon,
@@ -265,7 +283,7 @@ def _record(
         **{name: doubles[name] for name in MOMENTS},
         active_bounds=tuple(map(str, inequalities)),
         multiplier=doubles.get("multiplier"),
-        residuals=Params(_residuals(optimum, problem, params, decided.precision)),
+        residuals=Params(_residuals(optimum, decided, params)),
         monotone=monotone,
         self_normalizing=-1 < doubles["gamma"] < 1,
         feasible_epsilon=(max(ends[0], 0.0), ends[1]) if ends else (epsilon, epsilon),
@@ -274,7 +292,7 @@ def _record(
         digits=request.common.digits,
         decimals=None
         if request.common.digits is None
-        else _decimals(tuple("abcd"), decided.values, request.common.digits),
+        else _decimals((*"abcd", *(["epsilon"] if auto else [])), decided.values, request.common.digits),
         enclosure=None,
     )
 
@@ -361,12 +379,51 @@ def free(request: Free) -> Solution:
     )
 
 
-def _residuals(optimum: Optimum, problem: Problem, params: dict[str, float], precision: int) -> dict[str, float]:
-    """``E[F^2] - 1`` and ``E[F'^2] - (1 + epsilon)`` of the doubles."""
+def _without_drift(optimum: Optimum, chosen: _Chosen, fan_in: int, precision: int) -> _Chosen:
+    """The optimum at the epsilon of zero drift, which it leaves in the problem: the secant on optima, at full precision.
+
+    Raises CannotCompute where it does not settle.
+    """
+    from snn_cli.program import drift
+
     mp = context(precision)
+
+    def at(epsilon: Any) -> tuple[Any, _Chosen]:
+        optimum.problem = replace(optimum.problem, epsilon=fraction(epsilon))
+        start = Point([mp.mpf(v) for v in chosen.point.x], [mp.mpf(v) for v in chosen.point.multipliers])
+        here = _polish(optimum, _Chosen(start, chosen.active), _SEEN, precision)
+        found = optimum.at(mp, here.point.x)[1]
+        return drift.at(mp, optimum, [found[name].value for name in "abcd"], fan_in).drift, here
+
+    epsilon = mp.mpf(optimum.problem.epsilon.numerator) / optimum.problem.epsilon.denominator
+    before, chosen = at(epsilon)
+    step = -epsilon / 2**24
+    for _ in range(30):
+        value, chosen = at(epsilon + step)
+        epsilon, slope, before = epsilon + step, (value - before) / step, value
+        step = -value / slope
+        if not value or mp.mag(step) < mp.mag(epsilon) - (precision - _GUARD // 2):
+            return chosen
+    raise CannotCompute("the epsilon of zero drift could not be polished", "--epsilon 0.02")
+
+
+def _extrapolated(optimum: Optimum, chosen: _Chosen, fan_in: int) -> bool:
+    """Whether the expansion behind ``auto`` is stretched: delta strays from 0 by half."""
+    from snn_cli.program import drift
+
+    mp = context(_BASE)
+    found = optimum.at(mp, [mp.mpf(v) for v in chosen.point.x])[1]
+    rates = drift.at(mp, optimum, [found[name].value for name in "abcd"], fan_in)
+    return bool(rates.q_variance > _LARGE_FLUCTUATION)
+
+
+def _residuals(optimum: Optimum, decided: Decided, params: dict[str, float]) -> dict[str, float]:
+    """``E[F^2] - 1`` and ``E[F'^2] - (1 + epsilon)`` of the doubles."""
+    mp = context(decided.precision)
+    exact = decided.values["epsilon"]
     a, b, c, d = (mp.mpf(params[name]) for name in "abcd")
     sums = optimum.quadrature.sums(mp, b, c, *optimum.sizes)
-    epsilon = mp.mpf(problem.epsilon.numerator) / problem.epsilon.denominator
+    epsilon = mp.mpf(exact.numerator) / exact.denominator
     return {
         "second_moment": float(a * a * sums.square[0] + 2 * a * d * sums.value[0] + d * d - 1),
         "chi": float(a * a * b * b * sums.slope[0] - 1 - epsilon),
