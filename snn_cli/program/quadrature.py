@@ -27,7 +27,8 @@ AGREE = 0.55
 FINER = 1.5
 """Factor between one step that is tried and the next."""
 
-MAX_NODES = 200_000
+MAX_NODES = 200
+"""Nodes a bit of precision; more, and f varies too fast."""
 
 MAX_REACH = 12.0
 """Times the reach of the density alone, for an f that grows like an exponential of many times its input."""
@@ -200,7 +201,7 @@ class Quadrature:
         level = max((known for bits, known in self._levels.items() if bits <= mp.prec), default=0)
         while True:
             rule = self._rule(mp, b, c, level)
-            if len(rule.z) > MAX_NODES or self._widening > MAX_REACH:
+            if len(rule.z) > MAX_NODES * mp.prec or self._widening > MAX_REACH:
                 raise CannotCompute(
                     "expectations over a normal input do not settle: f varies too fast, or grows too fast",
                     "an expression that is smoother, or a --bound",

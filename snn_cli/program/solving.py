@@ -292,7 +292,7 @@ def _record(
         digits=request.common.digits,
         decimals=None
         if request.common.digits is None
-        else _decimals((*"abcd", *(["epsilon"] if auto else [])), decided.values, request.common.digits),
+        else _decimals([*"abcd", *["epsilon"] * auto], decided.values, request.common.digits),
         enclosure=None,
     )
 
@@ -380,7 +380,7 @@ def free(request: Free) -> Solution:
 
 
 def _without_drift(optimum: Optimum, chosen: _Chosen, fan_in: int, precision: int) -> _Chosen:
-    """The optimum at the epsilon of zero drift, which it leaves in the problem: the secant on optima, at full precision.
+    """The optimum at the epsilon of zero drift, which it leaves in the problem: the secant on optima.
 
     Raises CannotCompute where it does not settle.
     """
