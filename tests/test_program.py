@@ -65,7 +65,7 @@ def test_conditions_hold_at_40_digits(act):
     with mpmath.workdps(60):
         decimals = {name: mpmath.mpf(text) for name, text in solution.decimals}
         assert abs(square - 1) < 1e-38
-        assert abs(gain - mpmath.mpf("1.02")) < 1e-30  # a numerical derivative
+        assert abs(gain - mpmath.mpf("1.02")) < (1e-24 if F[act][1] else 1e-30)  # differences, also across a kink
         assert abs(mean - decimals["mean"]) < 1e-38
         assert abs(gamma - decimals["gamma"]) < 1e-36
 

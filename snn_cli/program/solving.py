@@ -47,8 +47,8 @@ def wrap(request: Wrap) -> Solution:
     epsilon = request.common.epsilon
     auto = epsilon == "auto"
     redundant = _redundant(baseline)
-    start = epsilon if isinstance(epsilon, Fraction) else Fraction(1, request.common.fan_in or 1)
-    problem = Problem(baseline, start, request.common.zero_mean, request.bounds, _fixed(redundant, request.bounds))
+    first = epsilon if isinstance(epsilon, Fraction) else Fraction(1, request.common.fan_in or 1)
+    problem = Problem(baseline, first, request.common.zero_mean, request.bounds, _fixed(redundant, request.bounds))
     search = Search(problem, landscape(baseline))
     if auto:
         from snn_cli.program import drift
