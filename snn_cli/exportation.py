@@ -100,7 +100,7 @@ def _of_record(params: Any) -> tuple[tuple[str, Params, float | None, Solution |
         params = Solution.from_dict(params)
     found = given_activation(params)
     values = Params(dict(found.params))
-    if isinstance(params, Solution):
+    if isinstance(params, Solution) and params.act in activations.SOLVABLE:
         depth = params.depth if params.depth and params.epsilon == 1 / params.depth else None
         options = {
             "epsilon": None if depth or params.act == "selu" else params.epsilon,

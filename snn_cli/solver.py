@@ -25,8 +25,11 @@ from snn_cli.gaussian import moments
 from snn_cli.records import Note, Params, Solution
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
     from snn_cli.activations.family import Family, Interval, Values
     from snn_cli.arithmetic.protocol import Arithmetic, SolvingArithmetic, Value
+    from snn_cli.program.request import Free, Wrap
 
 MOMENTS = ("mean", "second_moment", "chi", "gamma", "kappa", "mean_slope")
 
@@ -105,7 +108,7 @@ class Request(NamedTuple):
 
 
 def check(
-    act: str,
+    act: str | None = None,
     epsilon: Number | None = None,
     *,
     depth: SupportsIndex | str | None = None,
@@ -115,21 +118,63 @@ def check(
     zero_mean: bool = False,
     digits: SupportsIndex | str | None = None,
     certify: bool = False,
-) -> Request:
+    bound: str | Iterable[str] | None = None,
+    expr: str | None = None,
+    set: Mapping[str, Number] | None = None,  # noqa: A002
+    free: str | Sequence[str] | None = None,
+) -> Request | Wrap | Free:
     """The arguments of ``solve``, in exact numbers; nothing is solved. Raises InputError as ``solve`` does."""
-    if not isinstance(act, str):
+    if expr is not None and act is not None:
+        raise InputError("--expr gives the activation; it contradicts --act", "leave out --act")
+    if expr is None and not isinstance(act, str):
         raise InputError(f"act must be the name of one activation, not {act!r}", "--act lselu")
-    family = activations.get(act)
+    if expr is None and (set or free):
+        option = "--set" if set else "--free"
+        raise InputError(f"{option} is about the parameters of --expr, and there is no --expr", f"leave out {option}")
     depth = None if depth is None else positive_integer(depth, "--depth")
     fan_in = None if fanin is None else positive_integer(fanin, "--fanin")
     digits = None if digits is None else positive_integer(digits, "--digits", MAX_DIGITS, "--digits 50")
-    closure, bound = _closure(family, lam, lambda_min, _flag(zero_mean, "--zero-mean"))
-    exact = _epsilon(family, epsilon, depth, fan_in)
-    return Request(family, exact, closure, bound, depth, fan_in, digits, _flag(certify, "--certify"))
+    zero_mean, certify = _flag(zero_mean, "--zero-mean"), _flag(certify, "--certify")
+    if act is None or act not in activations.SOLVABLE:
+        from snn_cli.program import request as programs
+
+        name = expr if act is None else act
+        assert name is not None
+        if act is not None:
+            activations.find(act)
+        _only_families(name, certify, {"--lambda": lam, "--lambda-min": lambda_min})
+        needed = not free
+        if free and isinstance(epsilon, str) and epsilon.strip() == "auto":
+            raise InputError("--epsilon auto is for families and what is wrapped, not for --free", "--epsilon 0.02")
+        common = programs.Common(_epsilon(name, needed, epsilon, depth, fan_in), zero_mean, depth, fan_in, digits)
+        if free:
+            return programs.free(name, set, free, bound, common)
+        return programs.named(name, bound, common) if expr is None else programs.written(name, set, bound, common)
+    family = activations.get(act)
+    if bound is not None and list(bound):
+        raise InputError(
+            f"--bound is for activations that are wrapped, as gelu is; {act} has --lambda and --lambda-min",
+            "--lambda-min 1",
+        )
+    closure, lam_bound = _closure(family, lam, lambda_min, zero_mean)
+    exact = _epsilon(family.name, family.takes_epsilon, epsilon, depth, fan_in)
+    return Request(family, exact, closure, lam_bound, depth, fan_in, digits, certify)
+
+
+def _only_families(name: str, certify: bool, closures: Mapping[str, Number | None]) -> None:
+    """Raises InputError for what only the families have."""
+    for option, value in closures.items():
+        if value is not None:
+            raise InputError(f"{name} has no lambda, so {option} cannot be met", "--bound 'b<=4'")
+    if certify:
+        raise InputError(
+            f"--certify proves solutions of {', '.join(activations.SOLVABLE)}; {name} has no closed form to prove from",
+            "--digits 50",
+        )
 
 
 def solve(
-    act: str,
+    act: str | None = None,
     epsilon: Number | None = None,
     *,
     depth: SupportsIndex | str | None = None,
@@ -139,11 +184,15 @@ def solve(
     zero_mean: bool = False,
     digits: SupportsIndex | str | None = None,
     certify: bool = False,
+    bound: str | Iterable[str] | None = None,
+    expr: str | None = None,
+    set: Mapping[str, Number] | None = None,  # noqa: A002
+    free: str | Sequence[str] | None = None,
 ) -> Solution:
     """Parameters of ``act`` with ``E[f^2] = 1``, ``E[f'^2] = 1 + epsilon`` and the smallest gamma.
 
     act
-        ``selu``, ``dselu``, ``lselu`` or ``sselu``.
+        ``selu``, ``dselu``, ``lselu`` or ``sselu``. Any other activation f is wrapped: ``a f(b x + c) + d`` is solved.
     epsilon
         Backward gain minus one, at least 0. A str, int, Decimal or Fraction is exact, a float its exact binary value.
         ``"auto"``: where the typical gradient is preserved at ``fanin`` (zero drift). None with ``depth``: ``1/depth``.
@@ -155,6 +204,13 @@ def solve(
         1 to 10000: parameters and moments also as decimal strings of that many correct significant digits.
     certify
         Prove existence and uniqueness in interval arithmetic; needs the extra ``certify``.
+    bound
+        Of a wrapped activation: ``"b<=4"``, ``"d=0"``, ``"c>=0,c<=1"``, or several such texts. Without: ``1/32 <= b <=
+        32``, ``|c| <= 6 max(1, b)`` and ``a <= 1e6`` are searched. Or of the free parameters: ``"l>=1"``.
+    expr, set, free
+        Instead of ``act``: a formula in x such as ``"where(x > 0, l*x, l*a*(exp(x) - 1))"``, values of its parameters,
+        and the names of those to solve for. Without ``free`` it is wrapped. With as many free parameters as conditions
+        epsilon may be left out where it is the activation's own.
 
     Raises InputError for a value outside its domain, NoSolution where nothing meets the request, CannotCompute where a
     proof or an extra is out of reach.
@@ -169,8 +225,17 @@ def solve(
         zero_mean=zero_mean,
         digits=digits,
         certify=certify,
+        bound=bound,
+        expr=expr,
+        set=set,
+        free=free,
     )
-    return _solve(request)
+    if isinstance(request, Request):
+        return _solve(request)
+    from snn_cli.program import request as programs
+    from snn_cli.program import solving
+
+    return solving.free(request) if isinstance(request, programs.Free) else solving.wrap(request)
 
 
 def _solve(request: Request) -> Solution:
@@ -267,14 +332,12 @@ def _closure(
     return closure, exact
 
 
-def _epsilon(family: Family, epsilon: Number | None, depth: int | None, fan_in: int | None) -> Fraction | str:
+def _epsilon(name: str, needed: bool, epsilon: Number | None, depth: int | None, fan_in: int | None) -> Fraction | str:
     if epsilon is None:
         if depth is not None:
             return Fraction(1, depth)
-        if family.takes_epsilon:
-            raise InputError(
-                f"{family.name} needs an epsilon, the backward gain minus one, or a depth", "--epsilon 0.03"
-            )
+        if needed:
+            raise InputError(f"{name} needs an epsilon, the backward gain minus one, or a depth", "--epsilon 0.03")
         return "own"
     if isinstance(epsilon, str) and epsilon.strip() == "auto":
         if fan_in is None:

@@ -208,7 +208,7 @@ BAD = [
     (2, "solve --act lselu --epsilon"),
     (2, "solve --act lsleu --epsilon 0.03"),
     (2, "solve --act , --epsilon 0.03"),
-    (2, "solve --act relu --epsilon 0.03"),
+    (3, "solve --act linear --epsilon 0.03"),
     (2, "solve --act lselu --epsilon 0.03 --lambda 1 --zero-mean"),
     (2, "solve --act lselu --epsilon 0.03 --lambda 1 --lambda-min 1"),
     (2, "solve --act lselu --epsilon 0.03 --lambda 0"),

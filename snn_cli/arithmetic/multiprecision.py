@@ -22,7 +22,7 @@ NEWTON_STEPS = 200
 _local = threading.local()
 
 
-def _context(precision: int) -> MPContext:
+def context(precision: int) -> MPContext:
     """A context of that precision, one a thread: building one takes as long as a small solve."""
     contexts: dict[int, MPContext] = _local.__dict__.setdefault("contexts", {})
     if precision not in contexts:
@@ -44,7 +44,7 @@ class Multiprecision:
     """
 
     def __init__(self, precision: int, guard: int = 32, before: Multiprecision | None = None) -> None:
-        self.context = _context(precision)
+        self.context = context(precision)
         self.precision = precision
         self.guard = guard
         self._known: dict[tuple[int, Any], Any] = {}

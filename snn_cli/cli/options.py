@@ -39,7 +39,7 @@ def output_format(as_json: bool, as_csv: bool) -> str:
 
 def _complete_act(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
     done, comma, last = incomplete.rpartition(",")
-    return [f"{done}{comma}{name}" for name in SOLVABLE if name.startswith(last)]
+    return [f"{done}{comma}{name}" for name in (*SOLVABLE, *BASELINES) if name.startswith(last)]
 
 
 def complete_any_act(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
@@ -68,7 +68,8 @@ def act_option(function: F) -> F:
         metavar="NAME",
         multiple=True,
         shell_complete=_complete_act,
-        help=f"Activation family: {', '.join(SOLVABLE)}. May be repeated or comma-separated.",
+        help=f"Activation family: {', '.join(SOLVABLE)}; or one to wrap: {', '.join(BASELINES)}. "
+        "May be repeated or comma-separated.",
     )(function)
 
 
@@ -123,6 +124,29 @@ def single_values(texts: tuple[str, ...]) -> dict[str, Any]:
         if len(values) > 1:
             raise InputError(f"--set {name} has {len(values)} values; here it takes one", f"--set {name}=1.2")
     return {name: values[0] for name, values in found.items()}
+
+
+def expressions_and_values(texts: tuple[str, ...], values: tuple[str, ...]) -> list[dict[str, Any]]:
+    """``{"expr", "set"}`` of every expression with every combination of the values given to its parameters.
+
+    Raises InputError for what is no expression, and for values without an expression or a parameter.
+    """
+    given = _values(values)
+    if not texts:
+        activations.with_expression(None, None, {name: found[0] for name, found in given.items()})
+        return []
+    from itertools import product
+
+    from snn_cli.activations import expression
+
+    read = [expression.read(text) for text in texts]
+    known = {name for each in read for name in each.parameters}
+    made = []
+    for each in read:
+        own = {name: found for name, found in given.items() if name in each.parameters or name not in known}
+        for combined in product(*own.values()):
+            made.append({"expr": each.name, "set": dict(zip(own, combined, strict=True))})
+    return made
 
 
 def _values(texts: tuple[str, ...]) -> dict[str, list[Any]]:

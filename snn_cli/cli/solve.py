@@ -8,8 +8,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from snn_cli import activations
+from snn_cli.activations.family import WRAP
 from snn_cli.cli.main import CANNOT_COMPUTE
-from snn_cli.cli.options import act_option, closure_options, complete_file, output_format, output_options
+from snn_cli.cli.options import (
+    act_option,
+    closure_options,
+    complete_file,
+    expression_options,
+    expressions_and_values,
+    output_format,
+    output_options,
+)
 from snn_cli.cli.output import Output, Progress
 from snn_cli.cli.sweep import MAX_POINTS, example, numbers
 from snn_cli.errors import InputError, SnnError
@@ -19,17 +28,27 @@ if TYPE_CHECKING:
 
     from snn_cli.records import Solution
 
-SWEPT = ("act", "epsilon", "depth", "fanin", "lam", "lambda_min")
-FIXED = ("zero_mean", "digits", "certify")
+SWEPT = ("act", "expr", "epsilon", "depth", "fanin", "lam", "lambda_min")
+FIXED = ("zero_mean", "digits", "certify", "bound", "free")
 INTEGERS = ("depth", "fanin")
 
 
 @click.command("solve", context_settings={"help_option_names": ["-h", "--help"]})
 @act_option
+@expression_options
+@click.option(
+    "--free", metavar="NAME,..", help="Parameters of --expr to solve for; without, it is wrapped as a*f(b*x + c) + d."
+)
 @click.option("--epsilon", metavar="E", help="Backward gain minus one: a number >= 0, or auto (needs --fanin).")
 @click.option("--depth", metavar="L", help="Layers; without --epsilon, epsilon is 1/L.")
 @click.option("--fanin", "--width", "fanin", metavar="N", help="Fan-in of each layer; for --epsilon auto.")
 @closure_options
+@click.option(
+    "--bound",
+    metavar="B",
+    multiple=True,
+    help="Of --free, or of a, b, c, d: 'b<=4', 'c>=0' or 'd=0'. May be repeated or comma-separated.",
+)
 @click.option("--digits", metavar="D", help="Also print D correct significant digits (1 to 10000).")
 @click.option("--certify", is_flag=True, help="Prove existence and uniqueness in an interval (extra: certify).")
 @click.option(
@@ -49,21 +68,26 @@ INTEGERS = ("depth", "fanin")
 def command(ctx: click.Context, /, **given: Any) -> int:
     """Solve the parameters of a self-normalizing activation.
 
-    Minimises gamma subject to E[f^2] = 1, E[f'^2] = 1 + epsilon and lambda >= 1. Every printed digit of a
-    parameter or moment is that of the exact solution. A number that can be swept takes a list, 0.01,0.03,
-    or a range, START:STOP:COUNT or START:STOP:COUNT:log.
+    Minimises gamma subject to E[f^2] = 1, E[f'^2] = 1 + epsilon and lambda >= 1. Any other activation f is
+    made self-normalizing as a*f(b*x + c) + d. Every printed digit of a parameter or moment is that of the
+    exact solution. A number that can be swept takes a list, 0.01,0.03, or a range, START:STOP:COUNT or
+    START:STOP:COUNT:log.
 
     \b
     Examples:
       snn solve --act lselu --epsilon 0.03
       snn solve --act sselu --depth 100 --json
       snn solve --act lselu,sselu --epsilon 0.001:0.1:5:log --csv
+      snn solve --act gelu --epsilon 0.02
     """
     output = Output()
     form = output_format(given["as_json"], given["as_csv"])
     explain = _explain_style(given["explain"], form)
     fixed = {name: given[name] for name in FIXED}
-    requests = [point | fixed for point in _points({name: given[name] for name in ctx.params if name in SWEPT})]
+    if given["free"] is None:
+        fixed.pop("free")
+    swept = {name: given[name] for name in ctx.params if name in SWEPT and (given[name] or name == "act")}
+    requests = [point | fixed for point in _points(swept, given["values"])]
     _check(requests)
     if explain == "latex":
         _check_document(requests)
@@ -109,33 +133,61 @@ def _timed(output: Output, request: dict[str, Any], verbose: bool) -> Solution:
     return solution
 
 
-def _points(given: dict[str, Any]) -> list[dict[str, Any]]:
+def _points(given: dict[str, Any], values: tuple[str, ...]) -> list[dict[str, Any]]:
     """Every combination of the swept options, in the order written; checked before anything is solved."""
-    if not given["act"]:
+    if not given["act"] and "expr" not in given:
         raise InputError(
-            f"--act is missing; the families that can be solved are {', '.join(activations.SOLVABLE)}",
+            f"--act is missing; there are {', '.join((*activations.SOLVABLE, *activations.BASELINES))}",
             "snn solve --act lselu --epsilon 0.03",
         )
     axes: dict[str, list[Any]] = {}
+    written = expressions_and_values(given.get("expr", ()), values)
     for name, value in given.items():
         if name == "act":
             names = [part.strip() for text in value for part in text.split(",")]
             for each in names:
-                activations.get(each)
-            axes[name] = names
+                activations.find(each)
+            if names or not written:
+                axes[name] = [{"act": each} for each in names] + written
+        elif name == "expr":
+            if not given["act"]:
+                axes[name] = written
         elif value is not None:
             words = ("auto",) if name == "epsilon" else ()
             axes[name] = numbers(value, _option(name), integer=name in INTEGERS, words=words)
     total = 1
-    for values in axes.values():
-        total *= len(values)
+    for axis in axes.values():
+        total *= len(axis)
     if total > MAX_POINTS:
         largest = max(axes, key=lambda name: len(axes[name]))
         raise InputError(
             f"the sweep has {total} combinations; at most {MAX_POINTS} are computed",
             example(_option(largest), integer=largest in INTEGERS),
         )
-    return [dict(zip(axes, combination, strict=True)) for combination in product(*axes.values())]
+    points = [dict(zip(axes, combination, strict=True)) for combination in product(*axes.values())]
+    return [point | point.pop("act", {}) | point.pop("expr", {}) for point in points]
+
+
+def _parameters(request: dict[str, Any]) -> tuple[str, ...]:
+    """The parameters that will be solved for."""
+    act = request.get("act")
+    if act in activations.SOLVABLE:
+        return activations.get(act).parameters
+    if request.get("free"):
+        found = activations.find(request["expr"])
+        return found.parameters
+    return WRAP
+
+
+def _name(request: dict[str, Any]) -> str:
+    """The activation's name in records."""
+    act: str | None = request.get("act")
+    if act is not None:
+        return act
+    from snn_cli.solver import check
+
+    found = check(**request)
+    return str(getattr(found, "act", None) or found.baseline.name)  # type: ignore[union-attr]
 
 
 def _option(name: str) -> str:
@@ -153,6 +205,8 @@ def _check(requests: list[dict[str, Any]]) -> None:
 def _check_document(requests: list[dict[str, Any]]) -> None:
     if len(requests) > 1:
         raise InputError("--explain=latex makes one document of one solution", "--explain")
+    if requests[0].get("act") not in activations.SOLVABLE:
+        raise InputError("--explain=latex is for families with closed forms; others are explained as text", "--explain")
     for name in ("digits", "certify"):
         if requests[0][name]:
             raise InputError(f"--explain=latex has no place for what --{name} gives", "--explain")
@@ -177,7 +231,7 @@ def _report(
         from snn_cli.reports.json import line
 
         return lambda solution: output.write(line(solution))
-    parameters = list(dict.fromkeys(p for each in requests for p in activations.get(each["act"]).parameters))
+    parameters = list(dict.fromkeys(p for each in requests for p in _parameters(each)))
     if form == "csv":
         from snn_cli.reports.csv import SolutionRows
 
@@ -195,7 +249,8 @@ def _report(
         for name, field in (("depth", "depth"), ("fanin", "fan_in"))
         if name in first
     }
-    listing = table.Listing(parameters, sizes=sizes, width=output.width, color=output.color)
+    names = [_name(each) for each in requests]
+    listing = table.Listing(parameters, sizes=sizes, names=names, width=output.width, color=output.color)
     return lambda solution: output.write(listing(solution))
 
 

@@ -32,20 +32,51 @@ def gradient_drift(ar: Arithmetic, f: Piecewise, fan_in: int) -> GradientDrift:
     """
     df = f.derivative()
     f2, df2 = f * f, df * df
-    second, chi = f2.expectation(), df2.expectation()
     gamma, curvature = f2.scale_slopes()
     chi_slope, chi_curvature = df2.scale_slopes()
-    c1 = chi_slope / chi
-    c2 = chi_curvature / chi - c1 * c1
-    kappa = (df2 * df2).expectation() / (chi * chi)
-    q_variance = ((f2 * f2).expectation() - second * second) / (fan_in * (1 - gamma * gamma))
-    q_mean = curvature * q_variance / (2 * (1 - gamma))
-    along = (df2.times_power(2).expectation() - gamma * gamma) / (chi - gamma * gamma)
+    m = DriftMoments(
+        second=f2.expectation(),
+        gamma=gamma,
+        curvature=curvature,
+        chi=df2.expectation(),
+        chi_slope=chi_slope,
+        chi_curvature=chi_curvature,
+        slope_fourth=(df2 * df2).expectation(),
+        fourth=(f2 * f2).expectation(),
+        mixed=(f2 * df2).expectation(),
+        along=df2.times_power(2).expectation(),
+    )
+    return drift_of(ar.log(m.chi), m, fan_in)
+
+
+class DriftMoments(NamedTuple):
+    """What the drift is made of: derivatives of ``E[f^2]`` and ``E[f'^2]`` by q at 1, and expectations there."""
+
+    second: Any  # E[f^2]
+    gamma: Any  # d E[f^2] / dq = E[f^2 (z^2 - 1)] / 2
+    curvature: Any  # d^2 E[f^2] / dq^2 = E[f^2 (z^4 - 6 z^2 + 3)] / 4
+    chi: Any  # E[f'^2]
+    chi_slope: Any
+    chi_curvature: Any
+    slope_fourth: Any  # E[f'^4]
+    fourth: Any  # E[f^4]
+    mixed: Any  # E[f^2 f'^2]
+    along: Any  # E[z^2 f'^2]
+
+
+def drift_of(log_chi: Any, m: DriftMoments, fan_in: int) -> GradientDrift:
+    """The drift from its moments, in any arithmetic; ``log_chi`` is the logarithm of ``m.chi``."""
+    c1 = m.chi_slope / m.chi
+    c2 = m.chi_curvature / m.chi - c1 * c1
+    kappa = m.slope_fourth / (m.chi * m.chi)
+    q_variance = (m.fourth - m.second * m.second) / (fan_in * (1 - m.gamma * m.gamma))
+    q_mean = m.curvature * q_variance / (2 * (1 - m.gamma))
+    along = (m.along - m.gamma * m.gamma) / (m.chi - m.gamma * m.gamma)
     drift = (
-        ar.log(chi)
+        log_chi
         - (3 * kappa - 1) / (2 * fan_in)
         + c1 * q_mean
         + c2 * q_variance / 2
-        + (along - 1) * (f2 * df2).expectation() / (fan_in * second * chi)
+        + (along - 1) * m.mixed / (fan_in * m.second * m.chi)
     )
     return GradientDrift(drift, q_mean, q_variance)

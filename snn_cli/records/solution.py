@@ -28,6 +28,13 @@ class Note(str, Enum):
     NOT_SELF_NORMALIZING = "not-self-normalizing"
     EPSILON_FIXED = "epsilon-fixed"
     EPSILON_AT_END = "epsilon-at-end"
+    BOUND_ACTIVE = "bound-active"
+    SEARCH_EDGE = "search-edge"
+    SCALE_REDUNDANT = "scale-redundant"
+    SHIFT_REDUNDANT = "shift-redundant"
+    MIRRORED = "mirrored"
+    TIED = "tied"
+    GAMMA_NEGATIVE = "gamma-negative"
     FINITE_WIDTH_EXTRAPOLATED = "finite-width-extrapolated"
     NO_FIXED_POINT = "no-fixed-point"
     VANISHES = "vanishes"
@@ -226,13 +233,15 @@ class Solution:
 
     def at(self, x: float) -> float:
         """The activation at one point, without numpy."""
-        from snn_cli.activations import get
+        from snn_cli.activations import SOLVABLE, get
 
+        if self.act not in SOLVABLE:
+            return float(self.function()(float(x)))
         return float(get(self.act).function(_Scalar, float(x), self.params))
 
 
 class _Evaluate:
-    """A family's ``function`` or ``derivative`` with its parameters, on numpy arrays."""
+    """An activation's ``function`` or ``derivative`` with its parameters, on numpy arrays."""
 
     __slots__ = ("act", "params", "which")
 
@@ -258,9 +267,9 @@ class _Evaluate:
     def __call__(self, x: ArrayLike) -> NDArray[Any]:
         import numpy as np
 
-        from snn_cli.activations import get
+        from snn_cli.activations import find
 
-        formula = getattr(get(self.act), self.which)
+        formula = getattr(find(self.act, self.params), self.which)
         array = np.asarray(x)
         kind = array.dtype if np.issubdtype(array.dtype, np.floating) else np.dtype(float)
         with np.errstate(over="ignore", invalid="ignore", under="ignore"):

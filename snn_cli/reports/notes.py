@@ -26,8 +26,11 @@ def sentence(note: Note, solution: Solution, shorten: bool = False) -> str:
     """
     multiplier = solution.multiplier
     rate = "" if multiplier is None else f"{multiplier:.4g}" if shorten else repr(multiplier)
-    return _SENTENCES[note].format(
-        lam=repr(solution.params["lambda"]).removesuffix(".0"),
+    sentences = _SENTENCES if "lambda" in solution.params else _SENTENCES | _GENERAL
+    return sentences[note].format(
+        lam=repr(solution.params.get("lambda")).removesuffix(".0"),
+        bounds=" and ".join(solution.active_bounds),
+        slope=f", by {rate} per unit of it" if rate else "",
         multiplier="without bound" if multiplier is None else f"by {rate} per unit",
         epsilon=repr(solution.epsilon),
         fan_in=solution.fan_in,
@@ -48,14 +51,32 @@ _SENTENCES = {
 }
 
 
+_GENERAL = {
+    Note.BOUND_ACTIVE: "The bound {bounds} is active: without it gamma would be smaller{slope}.",
+    Note.SEARCH_EDGE: (
+        "The smallest gamma lies at the edge of what was searched, {bounds}{slope}: set --bound to move that edge."
+    ),
+    Note.SCALE_REDUNDANT: "Scaling the input of f does what a and d do, so b is a matter of choice: 1 here.",
+    Note.SHIFT_REDUNDANT: "Shifting the input of f does what a and d do, so c is a matter of choice: 0 here.",
+    Note.MIRRORED: "One of two mirror images with the same gamma: that with the larger c.",
+    Note.TIED: (
+        "Several sets of parameters have this gamma: of these the one with the smaller |E[f]|, then the larger ones."
+    ),
+    Note.GAMMA_NEGATIVE: "gamma is negative: a second moment off 1 comes back from the other side, layer by layer.",
+    Note.NOT_MONOTONE: "Not monotone: f falls somewhere as x grows.",
+    Note.NOT_SELF_NORMALIZING: "Not self-normalizing: gamma = {gamma} is not between -1 and 1.",
+}
+
+
 def strength(solution: Solution, shorten: bool = False) -> str:
     """What gamma means, in a sentence."""
     if not solution.self_normalizing:
-        return "gamma is not below 1: a second moment off 1 does not come back."
-    gamma = Decimal(repr(solution.gamma))
+        side = "below 1" if solution.gamma >= 1 else "above -1"
+        return f"gamma is not {side}: a second moment off 1 does not come back."
+    gamma = abs(Decimal(repr(solution.gamma)))
     if gamma == 1:
         return "A second moment off 1 comes back, but so slowly that gamma is 1 to double precision."
-    if gamma <= 0:
+    if not gamma:
         return "A second moment off 1 comes back, to first order within one layer."
     half = _EXACT.divide(_EXACT.ln(Decimal("0.5")), _EXACT.ln(gamma))
     return f"A second moment off 1 comes back: half of the deviation is gone after {_number(half, 3, shorten)} layers."

@@ -196,7 +196,7 @@ class _Quantity(NamedTuple):
 
 _SWEPT = {
     "epsilon": _Quantity("ε", "backward gain minus one", lambda s: s.epsilon),
-    "lambda": _Quantity("λ", "slope for x > 0", lambda s: s.params["lambda"]),
+    "lambda": _Quantity("λ", "slope for x > 0", lambda s: s.params.get("lambda")),
     "depth": _Quantity("L", "depth in layers", lambda s: s.depth),
     "fan_in": _Quantity("N", "fan-in", lambda s: s.fan_in),
 }
@@ -314,10 +314,13 @@ def _quantities(series: Sequence[_Series], sweep: str) -> list[_Quantity]:
     shown = [
         _Quantity("γ", "strength: smaller is stronger", lambda s: s.gamma),
         _Quantity("E[f]", "mean", lambda s: s.mean),
-        _Quantity("α", "weight of the exponential", parameter("alpha")),
     ]
+    named = {name: None for each in series for s in each.solutions for name in s.params}
+    if "alpha" in named:
+        shown.append(_Quantity("α", "weight of the exponential", parameter("alpha")))
     if any("beta" in s.params for each in series for s in each.solutions):
         shown.append(_Quantity("β", ", ".join(words for act, words in roles.items() if act in acts), parameter("beta")))
+    shown += [_Quantity(name, "", parameter(name)) for name in named if name not in ("lambda", "alpha", "beta")]
     for name in ("lambda", "epsilon"):
         of = _SWEPT[name].of
         along = any(len({of(s) for s in each.solutions}) > 1 for each in series)

@@ -39,6 +39,7 @@ _CLOSURES = {
     "lambda": "lambda = {lam}",
     "zero_mean": "zero mean",
     "none": "no free parameter",
+    "min_gamma": "smallest gamma",
 }
 
 
@@ -92,8 +93,10 @@ def decimals_and_proof(record: Solution, *, width: int | None = None) -> list[li
 
 
 def _head(record: Solution) -> str:
-    bound = record.params["lambda"]
+    bound = record.params.get("lambda")
     closure = _CLOSURES[record.closure].format(lam=repr(bound).removesuffix(".0"))
+    if record.active_bounds and bound is None:
+        closure += f" with {', '.join(record.active_bounds)}"
     size = "".join(f"   {label} {n}" for label, n in (("depth", record.depth), ("fan-in", record.fan_in)) if n)
     return f"{record.act}   epsilon = {record.epsilon!r}{size}   ({closure})"
 
@@ -103,7 +106,8 @@ def _facts(record: Solution) -> list[tuple[str, str, str]]:
     facts.append(("", "", ""))
     facts += [(name, formula, repr(getattr(record, name))) for name, formula in _MOMENTS]
     if record.multiplier is not None:
-        facts.append(("multiplier", "dgamma/dl_min", repr(record.multiplier)))
+        by = "dl_min" if record.closure == "lambda_min" else "dbound"
+        facts.append(("multiplier", f"dgamma/{by}", repr(record.multiplier)))
     return facts
 
 
@@ -112,8 +116,11 @@ def _residuals(record: Solution, shorten: bool) -> str:
 
 
 def _definition(record: Solution) -> list[str]:
-    from snn_cli.activations import get
+    from snn_cli.activations import SOLVABLE, find, get
 
+    if record.act not in SOLVABLE:
+        wrap, _, formula = getattr(find(record.act, record.params), "formula", record.act).partition(", f(x) = ")
+        return [f"F(x) = {wrap}", f"f(x) = {formula}"] if formula else [f"f(x) = {wrap}"]
     family = get(record.act)
     size = max(len(family.positive), len(family.negative))
     return [f"f(x) = {family.positive:<{size}}   x > 0", f"       {family.negative:<{size}}   x <= 0"]
@@ -240,6 +247,8 @@ class Listing:
         Names of all parameters that can come.
     sizes
         The fields, ``depth`` and ``fan_in``, that were asked for, and the most characters that each takes.
+    names
+        The activations that will come.
     width
         Columns of the terminal: numbers are shortened to six significant digits or fewer, and notes that do not fit go
         on a line of their own; where three digits are too many, each solution is a paragraph. None, a pipe: every
@@ -251,9 +260,11 @@ class Listing:
         parameters: Sequence[str],
         *,
         sizes: Mapping[str, int] | None = None,
+        names: Sequence[str] = (),
         width: int | None = None,
         color: bool = False,
     ) -> None:
+        self._act = max(_ACT, *(len(name) + 1 for name in ("", *names)))
         self._parameters = parameters
         self._names = ("epsilon", *parameters, "mean", "gamma")
         self._sizes = {name: max(10, size) for name, size in (sizes or {}).items()}
@@ -264,7 +275,7 @@ class Listing:
 
     def _fitting(self, width: int) -> int:
         """Digits with which the columns fit, at most six; below three there are no columns."""
-        rest = width - _ACT - sum(size + 1 for size in self._sizes.values())
+        rest = width - self._act - sum(size + 1 for size in self._sizes.values())
         return min(6, rest // len(self._names) - 1 - _EXTRA)
 
     def __call__(self, record: Solution) -> str:
@@ -285,7 +296,7 @@ class Listing:
 
     def _lines(self, act: str, given: Sequence[str], cells: Sequence[str], notes: Sequence[str]) -> list[str]:
         width = 24 if self._terminal is None else self._digits + _EXTRA
-        line = f"{act:<{_ACT}}"
+        line = f"{act:<{self._act}}"
         line += "".join(f"{cell:<{size}} " for cell, size in zip(given, self._sizes.values(), strict=True))
         line += " ".join(f"{cell:<{width}}" for cell in cells)
         whole = f"{line} {' '.join(notes)}".rstrip()

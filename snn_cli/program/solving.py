@@ -1,0 +1,430 @@
+"""A wrapped activation's record: the search, the polished optimum, and what a user must know about it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from snn_cli.arithmetic.multiprecision import context, fraction
+from snn_cli.errors import CannotCompute, InputError, NoSolution
+from snn_cli.exact import decimal_string, nearest_double
+from snn_cli.program.bounds import Bound
+from snn_cli.program.decide import Decided, decide
+from snn_cli.program.kkt import Point
+from snn_cli.program.wrap import AMPLITUDE, Cone, Optimum, Problem, Search, starts
+from snn_cli.records import Note, Params, Solution
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from snn_cli.activations.family import Baseline
+    from snn_cli.program.request import Free, Wrap
+    from snn_cli.program.wrap import Start
+
+MOMENTS = ("mean", "second_moment", "chi", "gamma", "kappa", "mean_slope")
+
+NEARLY_LINEAR = 1e-3
+"""Share of ``E[f^2]`` outside the constant and linear Hermite modes below which f is called nearly linear."""
+
+_LARGE_FLUCTUATION = 0.25
+"""Stationary ``Var(delta)``, a deviation of one half, from which the expansion in delta is called extrapolated."""
+
+_GUARD = 64  # bits that cancellation may cost
+_TIED = 2.0**-60
+_BASE = 140  # bits at which candidates are compared
+_SEEN = 14  # bits that a search in doubles gives
+_PROBES = tuple(Fraction(k, 16) for k in (-77, -50, -31, -19, -11, -6, -3, 2, 5, 9, 17, 29, 44, 71))
+
+
+def wrap(request: Wrap) -> Solution:
+    """The wrapped activation ``a f(b x + c) + d`` that meets the definition with the smallest gamma.
+
+    Raises NoSolution where none is in the box and within the bounds, CannotCompute where it cannot be told precisely.
+    """
+    baseline = request.baseline
+    epsilon = request.common.epsilon
+    auto = epsilon == "auto"
+    redundant = _redundant(baseline)
+    first = epsilon if isinstance(epsilon, Fraction) else Fraction(1, request.common.fan_in or 1)
+    problem = Problem(baseline, first, request.common.zero_mean, request.bounds, _fixed(redundant, request.bounds))
+    search = Search(problem, landscape(baseline))
+    if auto:
+        from snn_cli.program import drift
+
+        assert request.common.fan_in is not None
+        problem = replace(problem, epsilon=Fraction(drift.root(search, request.common.fan_in)))
+        search = Search(problem, search.landscape)
+    ends, found = _searched(search)
+    if not found:
+        raise _none(problem, ends)
+    optimum, start, tied = _best(problem, search, found)
+    return _record(request, problem, search, ends, optimum, start, tied, redundant)
+
+
+def _searched(search: Search) -> tuple[tuple[float, float] | None, list[Start]]:
+    """The feasible range of epsilon under the bounds, None where there is none, and candidates for the optimum."""
+    problem = search.problem
+    simple = not any(bound.name in ("a", "d") for bound in problem.bounds)
+    ends: tuple[float, float] | None = None
+    if simple and search.top >= 0:
+        ends = (search.bottom if problem.zero_mean else 0.0, search.top)
+    if problem.plain:
+        found = starts(search)
+        if all(_amplitude(search, *start.x[:2]) < AMPLITUDE * (1 - 1e-6) for start in found):
+            return ends, found
+    from snn_cli.program.constrained import Constrained
+
+    constrained = Constrained(search)
+    return ends if simple else constrained.ends(), constrained.starts()
+
+
+def _amplitude(search: Search, b: float, c: float) -> float:
+    return math.sqrt((1 + search.epsilon) / float(search.landscape.at(b, [c]).gain[0]))
+
+
+def landscape(baseline: Baseline) -> Any:
+    import numpy as np
+
+    from snn_cli.program.landscape import Landscape
+
+    kinks = [float(x) for x in baseline.kinks(None, {})]
+    return Landscape(lambda x: baseline.function(np, x, {}), lambda x: baseline.derivative(np, x, {}), kinks)
+
+
+def _redundant(baseline: Baseline) -> str | None:
+    """``"b"`` where ``f(k x)`` is an affine function of ``f(x)`` for every ``k > 0``, ``"c"`` where ``f(x + k)`` is.
+
+    Then a and d do what b, or c, does. Decided at fixed points, to 25 digits.
+    """
+    mp = context(100)
+    precise = baseline.precise
+    assert precise is not None
+
+    def f(x: Any) -> Any:
+        return precise(mp, x, {})[0]
+
+    xs = [mp.mpf(x.numerator) / x.denominator for x in _PROBES]
+    ys = [f(x) for x in xs]
+    low, high = min(range(len(ys)), key=ys.__getitem__), max(range(len(ys)), key=ys.__getitem__)
+    if ys[low] == ys[high]:
+        return None
+    for name in ("b", "c"):
+        if all(
+            _affine(ys, [f(x * k) if name == "b" else f(x + k) for x in xs], low, high, mp)
+            for k in (mp.mpf(3) / 8, mp.mpf(7) / 4)
+        ):
+            return name
+    return None
+
+
+def _affine(ys: Sequence[Any], moved: Sequence[Any], low: int, high: int, mp: Any) -> bool:
+    slope = (moved[high] - moved[low]) / (ys[high] - ys[low])
+    size = max(abs(y) for y in (*ys, *moved))
+    return all(
+        abs(moved[low] + slope * (y - ys[low]) - other) <= size * mp.mpf(2) ** -80
+        for y, other in zip(ys, moved, strict=True)
+    )
+
+
+def _fixed(redundant: str | None, bounds: Sequence[Bound]) -> tuple[Bound, ...]:
+    if redundant is None or any(bound.name == redundant for bound in bounds):
+        return ()
+    return (Bound(redundant, "=", Fraction(int(redundant == "b")), chosen=False),)
+
+
+def _none(problem: Problem, ends: tuple[float, float] | None) -> NoSolution:
+    """Why there is no solution: f is a line or constant, or epsilon is outside the range that the bounds leave."""
+    name = problem.baseline.name
+    if ends is not None and ends[1] < 1e-9 and not problem.bounds:
+        return NoSolution(
+            f"{name} is a line, or as good as one where it was searched, and has no solution at epsilon = "
+            f"{_shown(problem.epsilon)}: only a line has E[f'^2] = Var f (Gaussian Poincare), every other f has more",
+            "--act gelu --epsilon 0.02",
+            (0.0, 0.0),
+        )
+    where = ", ".join(str(bound) for bound in problem.limits if not isinstance(bound, Cone) or bound.side > 0)
+    where = where.replace("c<=6*max(1,b)", "|c|<=6*max(1,b)") + (", zero mean" if problem.zero_mean else "")
+    if ends is None or ends[1] < ends[0] or ends[1] < 0:
+        return NoSolution(
+            f"{name} has no solution as a*f(b*x + c) + d with {where}, for any epsilon", "leave out --bound", None
+        )
+    lo, hi = max(ends[0], 0.0), ends[1]
+    return NoSolution(
+        f"{name} has no solution at epsilon = {_shown(problem.epsilon)} as a*f(b*x + c) + d with {where}; "
+        f"it has one for {lo!r} <= epsilon <= {hi!r}",
+        f"--epsilon {_inside(problem.epsilon, lo, hi)}, or another --bound",
+        (lo, hi),
+    )
+
+
+def _inside(epsilon: Fraction, lo: float, hi: float) -> str:
+    """The nearest end of the range, to four digits inside it."""
+    if epsilon > hi:
+        return decimal_string(Fraction(hi), 4, "ROUND_FLOOR")
+    return decimal_string(Fraction(lo), 4, "ROUND_CEILING")
+
+
+def _shown(x: Fraction) -> str:
+    return repr(nearest_double(x)).removesuffix(".0")
+
+
+class _Chosen(NamedTuple):
+    point: Point
+    active: tuple[Bound | Cone, ...]
+
+
+def _best(problem: Problem, search: Search, found: Sequence[Start]) -> tuple[Optimum, _Chosen, bool]:
+    """The candidate with the smallest gamma, polished; of equal ones that with the largest c."""
+    moments = search.landscape.at(found[0].x[0], [found[0].x[1]])
+    scale = math.sqrt(float(moments.variance[0]) + float(moments.mean[0]) ** 2)
+    optimum = Optimum(problem, (scale, math.sqrt(float(moments.gain[0])) / found[0].x[0]))
+    polished: list[tuple[Any, _Chosen]] = []
+    mp = context(_BASE)
+    for start in found:
+        try:
+            chosen = _polish(optimum, _Chosen(Point([mp.mpf(x) for x in start.x], []), start.active), _SEEN, _BASE)
+        except CannotCompute:
+            if start is found[-1] and not polished:
+                raise
+            continue
+        polished.append((optimum.at(mp, chosen.point.x)[1]["gamma"].value, chosen))
+    least = min(gamma for gamma, _ in polished)
+    equal: list[_Chosen] = []
+    for gamma, chosen in polished:
+        x = chosen.point.x
+        if gamma - least < _TIED and all(
+            max(abs(v - w) for v, w in zip(x, o.point.x, strict=True)) > _TIED for o in equal
+        ):
+            equal.append(chosen)
+    return optimum, max(equal, key=lambda chosen: chosen.point.x[1]), len(equal) > 1
+
+
+def _polish(optimum: Optimum, chosen: _Chosen, accuracy: int, precision: int) -> _Chosen:
+    """The stationary point at that precision; bounds whose multiplier has the wrong sign are let go."""
+    while True:
+        point = optimum.polish(chosen.point, chosen.active, accuracy, precision, _GUARD)
+        mus = point.multipliers[len(point.multipliers) - len(chosen.active) :]
+        wrong = [
+            bound
+            for bound, mu in zip(chosen.active, mus, strict=True)
+            if (bound.relation == ">=" and mu < 0) or (bound.relation == "<=" and mu > 0)
+        ]
+        if not wrong:
+            return _Chosen(point, chosen.active)
+        kept = tuple(bound for bound in chosen.active if bound is not wrong[0])
+        chosen, accuracy = _Chosen(Point(chosen.point.x, []), kept), _SEEN
+
+
+def _record(
+    request: Wrap,
+    problem: Problem,
+    search: Search,
+    ends: tuple[float, float] | None,
+    optimum: Optimum,
+    start: _Chosen,
+    tied: bool,
+    redundant: str | None,
+) -> Solution:
+    known, accuracy = start, _BASE - _GUARD
+    inequalities = [bound for bound in start.active if bound.relation != "="]
+
+    def evaluate(precision: int) -> dict[str, Any]:
+        nonlocal known, accuracy
+        mp = context(precision)
+        if auto:
+            known, accuracy = _without_drift(optimum, known, request.common.fan_in or 1, precision), precision - _GUARD
+        x = [mp.mpf(v) for v in known.point.x]
+        chosen = _polish(optimum, _Chosen(Point(x, list(known.point.multipliers)), known.active), accuracy, precision)
+        known, accuracy = chosen, precision - _GUARD
+        sums, found = optimum.at(mp, chosen.point.x)
+        values = {name: found[name].value for name in "abcd"}
+        values |= {"mean": found["m"].value, "second_moment": mp.mpf(1), "gamma": found["gamma"].value}
+        values["epsilon"] = mp.mpf(optimum.problem.epsilon.numerator) / optimum.problem.epsilon.denominator
+        values["chi"] = 1 + values["epsilon"]
+        values["kappa"] = sums.fourth / sums.slope[0] ** 2
+        values["mean_slope"] = found["a"].value * sums.value[1]
+        if len(inequalities) == 1:
+            mus = dict(zip(chosen.active[::-1], chosen.point.multipliers[::-1], strict=False))
+            values["multiplier"] = mus[inequalities[0]]
+        return values
+
+    auto = request.common.epsilon == "auto"
+    exact = {"second_moment": Fraction(1)}
+    exact |= {} if auto else {"chi": 1 + problem.epsilon, "epsilon": problem.epsilon}
+    exact |= {bound.name: bound.value for bound in start.active if isinstance(bound, Bound)}
+    if problem.zero_mean:
+        exact["mean"] = Fraction(0)
+    decided = decide(evaluate, exact, request.common.digits, _GUARD)
+    doubles = {name: nearest_double(x) for name, x in decided.values.items()}
+    params = {name: doubles[name] for name in "abcd"}
+    epsilon = doubles["epsilon"]
+    monotone = search.landscape.least_slope() >= 0
+    notes = []
+    if any(bound.chosen for bound in inequalities):
+        notes.append(Note.BOUND_ACTIVE)
+    if any(not bound.chosen for bound in inequalities):
+        notes.append(Note.SEARCH_EDGE)
+    if any(bound.name == redundant and not bound.chosen for bound in start.active if isinstance(bound, Bound)):
+        notes.append(Note.SCALE_REDUNDANT if redundant == "b" else Note.SHIFT_REDUNDANT)
+    if tied:
+        notes.append(Note.MIRRORED)
+    notes += _common_notes(doubles, monotone)
+    if auto and _extrapolated(optimum, known, request.common.fan_in or 1):
+        notes.append(Note.FINITE_WIDTH_EXTRAPOLATED)
+    return Solution(
+        act=request.act,
+        epsilon=epsilon,
+        closure="zero_mean" if problem.zero_mean else "min_gamma",
+        depth=request.common.depth,
+        fan_in=request.common.fan_in,
+        params=Params(params),
+        **{name: doubles[name] for name in MOMENTS},
+        active_bounds=tuple(map(str, inequalities)),
+        multiplier=doubles.get("multiplier"),
+        residuals=Params(_residuals(optimum, decided, params)),
+        monotone=monotone,
+        self_normalizing=-1 < doubles["gamma"] < 1,
+        feasible_epsilon=(max(ends[0], 0.0), ends[1]) if ends else (epsilon, epsilon),
+        feasible_open=(False, False),
+        notes=tuple(notes),
+        digits=request.common.digits,
+        decimals=None
+        if request.common.digits is None
+        else _decimals([*"abcd", *["epsilon"] * auto], decided.values, request.common.digits),
+        enclosure=None,
+    )
+
+
+def _common_notes(doubles: dict[str, float], monotone: bool) -> list[Note]:
+    gamma = doubles["gamma"]
+    facts = {
+        Note.NOT_MONOTONE: not monotone,
+        Note.NEARLY_LINEAR: 1 - doubles["mean"] ** 2 - doubles["mean_slope"] ** 2 < NEARLY_LINEAR,
+        Note.GAMMA_NEGATIVE: gamma < 0,
+        Note.NOT_SELF_NORMALIZING: not -1 < gamma < 1,
+    }
+    return [note for note, holds in facts.items() if holds]
+
+
+def _decimals(names: Sequence[str], values: dict[str, Fraction], digits: int) -> tuple[tuple[str, str], ...]:
+    return tuple((name, decimal_string(values[name], digits)) for name in (*names, *MOMENTS))
+
+
+def free(request: Free) -> Solution:
+    """The free parameters of an expression with the smallest gamma under its conditions and bounds.
+
+    Raises NoSolution where they cannot be met, or gamma has no smallest value; CannotCompute where it cannot be told.
+    """
+    from snn_cli.program.free import Optimum as FreeOptimum
+    from snn_cli.program.free import Program, epsilon_range, solve
+    from snn_cli.program.free import Search as FreeSearch
+
+    epsilon = request.common.epsilon
+    assert not isinstance(epsilon, str) or epsilon == "own"
+    program = Program(
+        request.baseline,
+        request.free,
+        request.settings,
+        epsilon if isinstance(epsilon, Fraction) else None,
+        request.common.zero_mean,
+        request.bounds,
+    )
+    search = FreeSearch(program)
+    found = solve(search, request.common.digits)
+    values = found.values | dict(request.settings)
+    values["epsilon"] = values["chi"] - 1
+    doubles = {name: nearest_double(x) for name, x in values.items()}
+    params = {name: doubles[name] for name in request.baseline.parameters}
+    try:
+        request.baseline.check(params)
+    except InputError as error:
+        raise CannotCompute(
+            f"the parameters with the smallest gamma are none of an activation: {error}", "--bound"
+        ) from None
+    point = [doubles[name] for name in program.free]
+    own = doubles["epsilon"]
+    ends = (own, own) if program.epsilon is None else epsilon_range(search, point)
+    monotone = search.least_slope(point) >= 0
+    notes = [Note.BOUND_ACTIVE] if found.active else []
+    notes += [Note.TIED] if found.tied else []
+    residuals = FreeOptimum(program).moments(context(found.precision), [context(found.precision).mpf(x) for x in point])
+    digits = request.common.digits
+    names = tuple(params) if program.epsilon is not None else (*params, "epsilon")
+    return Solution(
+        act=request.baseline.name,
+        epsilon=doubles["epsilon"],
+        closure="zero_mean" if program.zero_mean else "min_gamma",
+        depth=request.common.depth,
+        fan_in=request.common.fan_in,
+        params=Params(params),
+        **{name: doubles[name] for name in MOMENTS},
+        active_bounds=tuple(map(str, found.active)),
+        multiplier=nearest_double(found.multipliers[0]) if len(found.active) == 1 else None,
+        residuals=Params(
+            {
+                "second_moment": float(residuals["second_moment"] - 1),
+                "chi": float(fraction(residuals["chi"]) - values["chi"]),
+            }
+        ),
+        monotone=monotone,
+        self_normalizing=-1 < doubles["gamma"] < 1,
+        feasible_epsilon=ends,
+        feasible_open=(False, ends[1] is None),
+        notes=(*notes, *_common_notes(doubles, monotone)),
+        digits=digits,
+        decimals=None if digits is None else _decimals(names, values, digits),
+        enclosure=None,
+    )
+
+
+def _without_drift(optimum: Optimum, chosen: _Chosen, fan_in: int, precision: int) -> _Chosen:
+    """The optimum at the epsilon of zero drift, which it leaves in the problem: the secant on optima.
+
+    Raises CannotCompute where it does not settle.
+    """
+    from snn_cli.program import drift
+
+    mp = context(precision)
+
+    def at(epsilon: Any) -> tuple[Any, _Chosen]:
+        optimum.problem = replace(optimum.problem, epsilon=fraction(epsilon))
+        start = Point([mp.mpf(v) for v in chosen.point.x], [mp.mpf(v) for v in chosen.point.multipliers])
+        here = _polish(optimum, _Chosen(start, chosen.active), _SEEN, precision)
+        found = optimum.at(mp, here.point.x)[1]
+        return drift.at(mp, optimum, [found[name].value for name in "abcd"], fan_in).drift, here
+
+    epsilon = mp.mpf(optimum.problem.epsilon.numerator) / optimum.problem.epsilon.denominator
+    before, chosen = at(epsilon)
+    step = -epsilon / 2**24
+    for _ in range(30):
+        value, chosen = at(epsilon + step)
+        epsilon, slope, before = epsilon + step, (value - before) / step, value
+        step = -value / slope
+        if not value or mp.mag(step) < mp.mag(epsilon) - (precision - _GUARD // 2):
+            return chosen
+    raise CannotCompute("the epsilon of zero drift could not be polished", "--epsilon 0.02")
+
+
+def _extrapolated(optimum: Optimum, chosen: _Chosen, fan_in: int) -> bool:
+    """Whether the expansion behind ``auto`` is stretched: delta strays from 0 by half."""
+    from snn_cli.program import drift
+
+    mp = context(_BASE)
+    found = optimum.at(mp, [mp.mpf(v) for v in chosen.point.x])[1]
+    rates = drift.at(mp, optimum, [found[name].value for name in "abcd"], fan_in)
+    return bool(rates.q_variance > _LARGE_FLUCTUATION)
+
+
+def _residuals(optimum: Optimum, decided: Decided, params: dict[str, float]) -> dict[str, float]:
+    """``E[F^2] - 1`` and ``E[F'^2] - (1 + epsilon)`` of the doubles."""
+    mp = context(decided.precision)
+    exact = decided.values["epsilon"]
+    a, b, c, d = (mp.mpf(params[name]) for name in "abcd")
+    sums = optimum.quadrature.sums(mp, b, c, *optimum.sizes)
+    epsilon = mp.mpf(exact.numerator) / exact.denominator
+    return {
+        "second_moment": float(a * a * sums.square[0] + 2 * a * d * sums.value[0] + d * d - 1),
+        "chi": float(a * a * b * b * sums.slope[0] - 1 - epsilon),
+    }

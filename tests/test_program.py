@@ -1,0 +1,315 @@
+"""Programs for any activation: independent quadrature of F itself, and optimality against random feasible points."""
+
+from __future__ import annotations
+
+import json
+import math
+from fractions import Fraction
+
+import mpmath
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from snn_cli import solve
+from snn_cli.activations import find
+from snn_cli.cli.main import main
+from snn_cli.errors import CannotCompute, InputError, NoSolution
+from snn_cli.program import bounds
+from snn_cli.program.jets import Jet
+from snn_cli.program.landscape import Landscape
+from snn_cli.program.quadrature import Quadrature
+from snn_cli.records import Note, Solution
+
+F = {
+    "gelu": (lambda x: x * mpmath.ncdf(x), ()),
+    "silu": (lambda x: x / (1 + mpmath.exp(-x)), ()),
+    "relu": (lambda x: max(x, mpmath.mpf(0)), (0,)),
+    "elu": (lambda x: x if x > 0 else mpmath.expm1(x), (0,)),
+    "tanh": (mpmath.tanh, ()),
+}
+LSELU = "where(x > 0, l*x, l*(a*exp(x) + b*x - a))"
+SSELU = "where(x > 0, l*x, l*(a*exp(b*x) - a))"
+SELU = "where(x > 0, l*x, l*a*(exp(x) - 1))"
+
+
+def by_quadrature(solution, digits=40):
+    """E F, E F^2, E F'^2 and gamma of the decimals, by mpmath.quad of F and its numerical derivative alone."""
+    f, kinks = F[solution.act]
+    with mpmath.workdps(digits + 15):
+        a, b, c, d = (mpmath.mpf(dict(solution.decimals)[name]) for name in "abcd")
+        cuts = sorted((k - c) / b for k in kinks)
+        middle = -c / b  # where f bends, on a scale of 1/b
+        ends = sorted({-15, *cuts, *(middle + k / b for k in (-12, -4, -1, 1, 4, 12) if abs(middle + k / b) < 15), 15})
+
+        def function(z):
+            return a * f(b * z + c) + d
+
+        def slope(z):
+            return mpmath.diff(function, z, h=mpmath.mpf(10) ** -(digits // 2 + 5))
+
+        def e(g):
+            return mpmath.quad(lambda z: g(z) * mpmath.npdf(z), ends)
+
+        square = e(lambda z: function(z) ** 2)
+        euler = e(lambda z: (z * z - 1) * function(z) ** 2) / 2
+        return e(function), square, e(lambda z: slope(z) ** 2), euler
+
+
+@pytest.mark.parametrize("act", ["gelu", "relu"])
+def test_conditions_hold_at_40_digits(act):
+    solution = solve(act, "0.02", digits=45)
+    mean, square, gain, gamma = by_quadrature(solution)
+    with mpmath.workdps(60):
+        decimals = {name: mpmath.mpf(text) for name, text in solution.decimals}
+        assert abs(square - 1) < 1e-38
+        assert abs(gain - mpmath.mpf("1.02")) < (1e-24 if F[act][1] else 1e-30)  # differences, also across a kink
+        assert abs(mean - decimals["mean"]) < 1e-38
+        assert abs(gamma - decimals["gamma"]) < 1e-36
+
+
+def landscape(act):
+    baseline = find(act)
+    kinks = [float(k) for k in baseline.kinks(None, {})]
+    return Landscape(lambda x: baseline.function(np, x, {}), lambda x: baseline.derivative(np, x, {}), kinks)
+
+
+def gamma_of(found, epsilon):
+    """The smaller gamma at each (b, c), straight from the definition; infinite where there is none."""
+    with np.errstate(all="ignore"):
+        a2 = (1 + epsilon) / found.gain
+        rest = 1 - a2 * found.variance
+        gamma = a2 * found.pull - np.sqrt(a2 * rest) * np.abs(found.tilt)
+        return np.where((rest >= 0) & (a2 < 1e12), gamma, np.inf)
+
+
+@settings(max_examples=6, deadline=None)
+@given(st.sampled_from(["gelu", "silu", "tanh", "elu", "relu", "leaky_relu", "erf"]), st.floats(1e-4, 2.0))
+def test_nothing_in_the_box_is_better(act, epsilon):
+    solution = solve(act, epsilon)
+    there = landscape(act)
+    rng = np.random.default_rng(0)
+    for b in 2 ** rng.uniform(-5, 5, 40):
+        gammas = gamma_of(there.at(b, rng.uniform(-6, 6, 60) * max(1, b)), epsilon)
+        assert gammas.min() > solution.gamma - 1e-9
+    b, c = solution.params["b"], solution.params["c"]
+    around = gamma_of(there.at(b, [c]), epsilon)
+    assert around[0] == pytest.approx(solution.gamma, abs=1e-10)
+    assert abs(solution.residuals["second_moment"]) < 1e-11
+    assert abs(solution.residuals["chi"]) < 1e-11
+
+
+def test_it_is_stationary_by_differences():
+    solution = solve("gelu", "0.02")
+    there, h = landscape("gelu"), 1e-4
+    b, c = solution.params["b"], solution.params["c"]
+    values = [gamma_of(there.at(x, [y]), 0.02)[0] for x, y in ((b + h, c), (b - h, c), (b, c + h), (b, c - h), (b, c))]
+    assert all(value > values[-1] for value in values[:-1])
+    assert abs(values[0] - values[1]) < 1e-9
+    assert abs(values[2] - values[3]) < 1e-9
+
+
+def test_mirror_images_and_signs():
+    solution = solve("tanh", "0.02")
+    assert {Note.MIRRORED, Note.GAMMA_NEGATIVE} <= set(solution.notes)
+    assert solution.params["c"] > 0
+    assert solution.self_normalizing
+    assert -1 < solution.gamma < 0
+    x = np.linspace(-3, 3, 7)
+    p = solution.params
+    assert solution.function()(x) == pytest.approx(p["a"] * np.tanh(p["b"] * x + p["c"]) + p["d"])
+    assert Solution.from_dict(json.loads(json.dumps(solution.to_dict()))) == solution
+
+
+def test_a_symmetric_zero_is_exactly_zero():
+    solution = solve("tanh", "0.02", zero_mean=True)
+    assert solution.params["c"] == solution.params["d"] == solution.mean == 0.0
+    assert solution.closure == "zero_mean"
+
+
+def test_redundant_scale_and_shift():
+    assert solve("relu", "0.02").params["b"] == 1.0
+    assert Note.SCALE_REDUNDANT in solve("relu", "0.02").notes
+    shifted = solve(expr="exp(x)", epsilon="0.02")
+    assert shifted.params["c"] == 0.0
+    assert Note.SHIFT_REDUNDANT in shifted.notes
+
+
+def test_bounds_bind_with_their_multiplier():
+    left, middle, right = (solve("gelu", "0.02", bound=f"b<={b}") for b in ("0.299", "0.3", "0.301"))
+    assert middle.active_bounds == ("b<=0.3",)
+    assert Note.BOUND_ACTIVE in middle.notes
+    assert middle.multiplier == pytest.approx((right.gamma - left.gamma) / 0.002, rel=1e-4)
+
+
+@pytest.mark.parametrize(("bound", "name", "value"), [("d=0", "d", 0.0), ("c=-1", "c", -1.0)])
+def test_fixed_parameters(bound, name, value):
+    solution = solve("gelu", "0.02", bound=bound)
+    assert solution.params[name] == value
+    assert solution.active_bounds == ()
+    assert abs(solution.residuals["second_moment"]) < 1e-12
+    assert abs(solution.residuals["chi"]) < 1e-12
+    assert solution.gamma >= solve("gelu", "0.02").gamma
+
+
+def test_the_edge_of_the_search_is_told():
+    solution = solve("elu", "0.02")
+    assert solution.active_bounds == ("b<=32",)
+    assert Note.SEARCH_EDGE in solution.notes
+    assert solution.multiplier < 0  # a wider box is better
+
+
+def test_feasible_end():
+    end = solve("gelu", "0.02").feasible_epsilon[1]
+    assert solve("gelu", end * (1 - 1e-6)).gamma < math.inf
+    with pytest.raises(NoSolution, match="it has one for 0") as error:
+        solve("gelu", end * (1 + 1e-6))
+    assert error.value.feasible_epsilon[1] == pytest.approx(end)
+
+
+@pytest.mark.parametrize(
+    ("request_", "error", "words"),
+    [
+        ({"act": "linear", "epsilon": "0.1"}, NoSolution, "Poincare"),
+        ({"act": "gelu", "epsilon": "0.1", "bound": "b<4"}, InputError, "NAME<=NUMBER"),
+        ({"act": "gelu", "epsilon": "0.1", "bound": "q<=4"}, InputError, "a, b, c, d"),
+        ({"act": "gelu", "epsilon": "0.1", "bound": "b<=4,b<=5"}, InputError, "twice"),
+        ({"act": "gelu", "epsilon": "0.1", "bound": "b<=1,b>=2"}, InputError, "no value"),
+        ({"act": "gelu", "epsilon": "0.1", "bound": "a<=-1"}, InputError, "convention"),
+        ({"act": "gelu", "epsilon": "0.1", "lam": 1}, InputError, "no lambda"),
+        ({"act": "gelu", "epsilon": "0.1", "certify": True}, InputError, "certify"),
+        ({"act": "lselu", "epsilon": "0.1", "bound": "b<=1"}, InputError, "lambda-min"),
+        ({"expr": "k*x", "epsilon": "0.1"}, InputError, "no value"),
+        ({"expr": SELU, "free": "l,q", "epsilon": "0.1"}, InputError, "--free q"),
+        ({"expr": SELU, "free": "l", "epsilon": "0.1", "set": {"a": 1}}, InputError, "at least 2"),
+        ({"expr": SSELU, "free": "l,a,b", "zero_mean": True}, InputError, "epsilon is wanted"),
+        ({"act": "gelu", "expr": "x", "epsilon": "0.1"}, InputError, "contradicts"),
+        ({"expr": LSELU, "free": "l,a,b", "epsilon": "0.03"}, NoSolution, "falling as l goes to 0"),
+    ],
+)
+def test_errors(request_, error, words):
+    with pytest.raises(error, match=words):
+        solve(**request_)
+
+
+@pytest.mark.parametrize(
+    ("act", "expression", "bound"), [("lselu", LSELU, "l>=1"), ("sselu", SSELU, "l>=1")], ids=["lselu", "sselu"]
+)
+def test_the_families_are_found_again(act, expression, bound):
+    """To every digit of a double, from the formula alone."""
+    own = solve(act, "0.03")
+    found = solve(expr=expression, free="l,a,b", bound=bound, epsilon="0.03")
+    assert list(found.params.values()) == list(own.params.values())
+    assert (found.gamma, found.mean, found.kappa) == (own.gamma, own.mean, own.kappa)
+    assert found.active_bounds == ("l>=1",)
+    assert found.multiplier == own.multiplier
+
+
+def test_selu_is_found_again():
+    own, found = solve("selu"), solve(expr=SELU, free="l,a", zero_mean=True)
+    assert list(found.params.values()) == list(own.params.values())
+    assert (found.epsilon, found.gamma, found.mean) == (own.epsilon, own.gamma, 0.0)
+
+
+def test_an_expression_is_wrapped_as_its_baseline():
+    own, found = solve("silu", "0.02"), solve(expr="k*x/(1 + exp(-x))", set={"k": 2}, epsilon="0.02")
+    assert found.params["a"] == pytest.approx(own.params["a"] / 2, rel=1e-15)
+    assert [found.params[n] for n in "bcd"] == [own.params[n] for n in "bcd"]
+    x = np.linspace(-4, 4, 9)
+    assert found.function()(x) == pytest.approx(own.function()(x), rel=1e-12)
+
+
+def test_command_line_and_pipe(capsys, tmp_path):
+    assert main(["solve", "--act", "gelu,relu", "--epsilon", "0.01,0.02", "--csv"]) == 0
+    rows = capsys.readouterr().out.splitlines()
+    assert len(rows) == 5
+    assert rows[0].startswith("act,epsilon,closure,depth,fan_in,a,b,c,d,")
+    assert main(["solve", "--expr", "x*tanh(softplus(x))", "--epsilon", "0.02", "--json"]) == 0
+    record = tmp_path / "record.json"
+    record.write_text(capsys.readouterr().out)
+    assert main(["analyze", "--params", str(record), "--json"]) == 0
+    analysis = json.loads(capsys.readouterr().out)
+    assert analysis["self_normalizing"] is True
+    assert main(["solve", "--act", "gelu", "--epsilon", "0.02"]) == 0
+    table = capsys.readouterr().out
+    assert "F(x) = a*f(b*x + c) + d" in table
+    assert "Not monotone" in table
+    assert main(["solve", "--act", "linear", "--epsilon", "0.02"]) == 3
+    assert main(["solve", "--act", "gelu", "--epsilon", "0.02", "--bound", "b<4"]) == 2
+
+
+def test_the_explanation_checks_itself(capsys):
+    assert main(["solve", "--act", "gelu", "--epsilon", "0.02", "--explain"]) == 0
+    text = capsys.readouterr().out
+    program = "\n".join(line[4:] for line in text[text.index("    from mpmath") :].splitlines())
+    printed = []
+    scope = {"print": lambda name, _, value: printed.append((name, float(value)))}
+    with mpmath.workdps(15):
+        exec(program, scope)  # our own text, held against the record
+    solution = solve("gelu", "0.02")
+    for name, value in printed:
+        expected = {"E[F]": solution.mean, "E[F^2]": 1.0, "E[F'^2]": 1.02, "gamma": solution.gamma}[name]
+        assert value == pytest.approx(expected, abs=1e-12)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.floats(-2, 2), st.floats(0.3, 2))
+def test_jets_are_derivatives(x, y):
+    """Of ``sqrt(x^2 + y)/y``, against mpmath's own differences."""
+    n = 2
+    jx, jy = Jet.variable(mpmath.mpf(x), 0, n), Jet.variable(mpmath.mpf(y), 1, n)
+    inner = jx * jx + jy
+    jet = inner.sqrt(mpmath.sqrt(inner.value)) / jy
+    with mpmath.workdps(40):
+        f = lambda u, v: mpmath.sqrt(u * u + v) / v  # noqa: E731
+        orders = {(1, 0): jet.gradient[0], (0, 1): jet.gradient[1], (1, 1): jet.second(0, 1), (0, 2): jet.second(1, 1)}
+        for order, value in orders.items():
+            expected = float(mpmath.diff(f, (mpmath.mpf(x), mpmath.mpf(y)), order))
+            assert float(value) == pytest.approx(expected, rel=1e-9, abs=1e-9)
+
+
+@pytest.mark.parametrize(("b", "c", "kinks"), [(0.4, -1.0, ()), (9.0, 4.0, ()), (3.0, -2.0, (0,)), (0.3, 1.0, (-3, 3))])
+def test_quadrature_against_mpmath(b, c, kinks):
+    """tanh; one kink as elu has; two as hardswish has."""
+    mp = mpmath.MPContext()
+    mp.prec = 110
+    functions = {
+        0: lambda x: (mp.tanh(x), mp.sech(x) ** 2),
+        1: lambda x: (x, mp.mpf(1)) if x > 0 else (mp.expm1(x), mp.exp(x)),
+        2: lambda x: (
+            x * min(max(x + 3, 0), 6) / 6,
+            mp.mpf(0) if x < -3 else mp.mpf(1) if x > 3 else (2 * x + 3) / 6,
+        ),
+    }
+    f = functions[len(kinks)]
+    b, c = mp.mpf(b), mp.mpf(c)
+    sums = Quadrature(lambda _, x: f(x), lambda _: kinks).sums(mp, b, c)
+    inner = ((x - c) / b for x in (*kinks, -4, -1, 1, 4))
+    cuts = sorted({-14, *(z for z in inner if abs(z) < 14), 14})
+    for k, moments, i in ((2, sums.square, 0), (0, sums.slope, 1)):
+        expected = mp.quad(lambda z: f(b * z + c)[i] ** 2 * z**k * mp.npdf(z), cuts)  # noqa: B023
+        assert abs(moments[k] - expected) < 1e-26
+
+
+def test_what_does_not_settle_is_an_error():
+    wild = Quadrature(lambda mp, x: (mp.exp(x * x), 2 * x * mp.exp(x * x)), lambda _: ())
+    mp = mpmath.MPContext()
+    mp.prec = 80
+    with pytest.raises(CannotCompute, match="do not settle"):
+        wild.sums(mp, mp.mpf(1), mp.mpf(0))
+
+
+def test_bounds_are_read_exactly():
+    (bound,) = bounds.read("b<=0.1", ("b",))
+    assert bound.value == Fraction(1, 10)
+    assert str(bound) == "b<=0.1"
+    assert bound.allows(0.1)
+    assert not bound.allows(0.2)
+
+
+def test_help_examples():
+    from snn_cli.cli.solve import command
+
+    assert "snn solve --act gelu --epsilon 0.02" in CliRunner().invoke(command, ["--help"]).output
