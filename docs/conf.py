@@ -21,6 +21,8 @@ nitpick_ignore_regex = [
     ("py:.*", r"(?!snn_cli\.\w+$|snn_cli\.nn\.\w+$).*"),
 ]
 
+smartquotes = False  # "--act" is two hyphens
+
 myst_enable_extensions = ["dollarmath", "deflist"]
 myst_heading_anchors = 3
 

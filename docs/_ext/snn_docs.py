@@ -94,11 +94,9 @@ class Run(SphinxDirective):
 
     def _folder(self) -> Path:
         """One a page, so that a command finds what the one before it has written."""
-        folders = self.env.temp_data.setdefault("snn_folders", {})
-        if self.env.docname not in folders:
-            folders[self.env.docname] = Path(tempfile.mkdtemp(prefix="snn-docs-"))
-            self.env.app.snn_folders.append(folders[self.env.docname])
-        return folders[self.env.docname]
+        folder: Path = self.env.app.snn_folder / self.env.docname.replace("/", "-")
+        folder.mkdir(exist_ok=True)
+        return folder
 
     def _figure(self, folder: Path) -> list[nodes.Node]:
         if "figure" not in self.options:
@@ -204,13 +202,15 @@ def _docstring(_app: Sphinx, _what: str, _name: str, _object: Any, _options: Any
     lines[:] = docstrings.rest("\n".join(lines))
 
 
-def _cleared(app: Sphinx, _error: Exception | None) -> None:
-    for folder in app.snn_folders:  # type: ignore[attr-defined]
-        shutil.rmtree(folder, ignore_errors=True)
+def _opened(app: Sphinx) -> None:
+    app.snn_folder = Path(tempfile.mkdtemp(prefix="snn-docs-"))  # type: ignore[attr-defined]
+
+
+def _closed(app: Sphinx, _error: Exception | None) -> None:
+    shutil.rmtree(app.snn_folder, ignore_errors=True)  # type: ignore[attr-defined]
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    app.snn_folders = []  # type: ignore[attr-defined]
     app.add_directive("snn", Run)
     app.add_directive("snn-options", Options)
     app.add_directive("snn-commands", Commands)
@@ -218,5 +218,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("snn-notes", Notes)
     app.add_directive("snn-api", Api)
     app.connect("autodoc-process-docstring", _docstring)
-    app.connect("build-finished", _cleared)
+    app.connect("builder-inited", _opened)
+    app.connect("build-finished", _closed)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
