@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from snn_cli.training.compare import train
     from snn_cli.verification import verify
 
-__version__ = "0.1.0.dev0"
+__version__ = "0.1.0"
 
 _PUBLIC = {
     "analyze": "analysis",
