@@ -1,11 +1,14 @@
 """Time and memory of the layers in ``snn_cli.nn``, beside torch's own: ratios within a run, as Markdown tables.
 
-Usage: python -m benchmarks.layers [--quick] [--device cpu|cuda] [--only activations,memory,blocks] [--json]
+Usage: python -m benchmarks.layers [--quick] [--device cpu|cuda] [--only activations,memory,blocks]
+       [--elements N] [--json]
 
 Run it with the Python in whose environment the project is installed, with its extra ``torch``; about three minutes.
 Without ``--device`` everything is measured on the CPU, on one thread, and then on CUDA where there is a device. Forward
-and backward passes are timed apart. What is compared takes turns, and a ratio is the median over the turns, each
-measured against its neighbour. Nothing here passes or fails: the last table sets the measurements beside their targets.
+and backward passes are timed apart, on the CPU by the processor time of the process, all its threads counted: others
+may use the machine as well. What is compared takes turns, and a ratio is the median over the turns, with the middle
+half of them, each measured against its neighbour. Nothing here passes or fails: the last table sets the measurements
+beside their targets.
 """
 
 from __future__ import annotations
@@ -15,12 +18,12 @@ import json
 import shutil
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
-from statistics import median
+from statistics import median, quantiles
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.solve import Table, Target, header, in_turns, machine, milliseconds, ratios, spread, verdicts
+from benchmarks.solve import Table, Target, header, in_turns, machine, milliseconds, ratios, verdicts
 from benchmarks.verify import accelerator, synchronize
 
 if TYPE_CHECKING:
@@ -76,7 +79,8 @@ def activations(compiled: bool) -> dict[str, Any]:
 
 
 def passes(module: Any, inputs: Sequence[Any], gradient: Any, device: Any, repeat: int) -> tuple[float, float]:
-    """Seconds of a forward and of a backward pass, each on its own."""
+    """Seconds of a forward and of a backward pass, each on its own: of the processor on the CPU, else of the clock."""
+    now = time.process_time if device.type == "cpu" else time.perf_counter
     forward = backward = 0.0
     wanted = [x for x in inputs if x.requires_grad]
     if hasattr(module, "parameters"):
@@ -85,15 +89,23 @@ def passes(module: Any, inputs: Sequence[Any], gradient: Any, device: Any, repea
         for x in wanted:
             x.grad = None
         synchronize(device)
-        start = time.perf_counter()
+        start = now()
         y = module(*inputs)
         synchronize(device)
-        middle = time.perf_counter()
+        middle = now()
         y.backward(gradient)
         synchronize(device)
         forward += middle - start
-        backward += time.perf_counter() - middle
+        backward += now() - middle
     return forward / repeat, backward / repeat
+
+
+def spread(values: Sequence[float]) -> str:
+    """Median, and the quartiles where there are enough."""
+    if len(values) < 4:
+        return f"{median(values):.2f}"
+    low, middle, high = quantiles(values, n=4, method="inclusive")
+    return f"{middle:.2f} ({low:.2f} to {high:.2f})"
 
 
 def columns(times: Sequence[Sequence[tuple[float, float]]]) -> list[tuple[list[float], list[float], list[float]]]:
@@ -107,8 +119,8 @@ def compare_activations(turns: int, device: Any, sizes: Sequence[int]) -> tuple[
     table = Table(
         f"Activations on {device.type}",
         f"float32, epsilon = {EPSILON}, Gaussian inputs. Medians of {turns} turns; ratios are to `torch.nn.SELU` in\n"
-        "eager mode, forward, backward and both. Compiled modules pay for the entry into compiled code, which shows\n"
-        "where there are few elements.",
+        "eager mode, forward, backward and both, the last with the middle half of the turns. Compiled modules pay for\n"
+        "the entry into compiled code, which shows where there are few elements.",
         ("elements", "activation", "forward ms", "backward ms", "forward ratio", "backward ratio", "ratio"),
     )
     targets = []
@@ -221,13 +233,13 @@ def compare_blocks(turns: int, device: Any) -> tuple[Table, list[Target]]:
     table = Table(
         f"Blocks on {device.type}",
         f"A layer of {inputs} inputs and {outputs} outputs on a batch of {batch}, float32, in training. Medians of\n"
-        f"{turns} turns; ratios are to `Linear` alone.",
+        f"{turns} turns; ratios are to `Linear` alone, the last with the middle half of the turns.",
         ("block", "forward ms", "backward ms", "forward ratio", "backward ratio", "ratio"),
     )
     modules = {name: module.to(device) for name, module in blocks().items()}
     x = torch.randn(batch, inputs, device=device, requires_grad=True)
     gradient = torch.randn(batch, outputs, device=device)
-    tasks = [partial(passes, module, [x], gradient, device, 10) for module in modules.values()]
+    tasks = [partial(passes, module, [x], gradient, device, 3) for module in modules.values()]
     times = columns(in_turns(tasks, turns, warm=2))
     for name, (forward, backward, whole) in zip(modules, times, strict=True):
         found = [ratios(a, b) for a, b in zip((forward, backward, whole), times[0], strict=True)]
@@ -241,6 +253,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.layers", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="few turns, one size, wide ranges")
     parser.add_argument("--device", help="cpu, cuda or cuda:1 (cpu, then cuda where there is one)")
+    parser.add_argument("--elements", type=int, help="activations of that many elements only")
     parser.add_argument("--only", help=f"some of the tables: {','.join(PARTS)}")
     parser.add_argument("--json", action="store_true", dest="as_json", help="print JSON, with every measurement")
     given = parser.parse_args(arguments)
@@ -259,13 +272,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except SnnError as error:
         parser.error(str(error))
     torch.set_num_threads(1)
-    turns = 5 if given.quick else 25
+    turns = 5 if given.quick else 31
     where_run = machine()
     tables, targets = [], []
     for device in devices:
         sizes = SIZES if device.type == "cpu" else CUDA_SIZES
+        sizes = [given.elements] if given.elements else sizes[1:2] if given.quick else sizes
         parts = {
-            "activations": partial(compare_activations, turns, device, sizes[1:2] if given.quick else sizes),
+            "activations": partial(compare_activations, turns, device, sizes),
             "memory": partial(compare_memory, device),
             "blocks": partial(compare_blocks, turns, device),
         }
@@ -274,7 +288,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             tables.append(table)
             targets += found
     if targets:
-        tables.append(verdicts(targets))
+        text = "Computed from the tables: medians, with the middle half of the turns. It is met when the median is."
+        tables.append(replace(verdicts(targets), text=text))
     facts = [accelerator(device) for device in devices]
     if given.as_json:
         print(

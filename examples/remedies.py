@@ -1,6 +1,8 @@
 """What a common mean of the weights does to a deep network, the two centralizations against it, and mixup's scale.
 
 ``python remedies.py`` takes seconds. The mean of the weights is above the tolerance ``1 / (sqrt(fan_in) E[f'])``.
+What a centralized activation subtracts is common to the batch: the mean that each input has of its own, and that such
+weights make grow, it leaves. Centralized weights remove both.
 """
 
 from collections.abc import Callable

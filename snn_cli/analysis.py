@@ -12,21 +12,24 @@ from snn_cli import activations
 from snn_cli.arithmetic.multiprecision import Multiprecision
 from snn_cli.exact import Number
 from snn_cli.gaussian import Moments, moments
+from snn_cli.propagation import precise
 from snn_cli.propagation.meanfield import MeanField
-from snn_cli.propagation.path import SecondMoment
+from snn_cli.propagation.path import second_moment
+from snn_cli.propagation.quadrature import panels
 from snn_cli.records import Analysis, Blocks, Conditions, Mended
-from snn_cli.simulation import simulate
+from snn_cli.simulation import check, run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from snn_cli.propagation.path import FixedPoint
+    from snn_cli.propagation.path import SecondMoment
     from snn_cli.records import Propagation, Solution
 
 ROUNDING = 1e-9
-"""What a condition may be missed by: parameters are doubles, and moments of smooth functions are good to 1e-12."""
+"""What a condition may be missed by: parameters are doubles, and so may moments be."""
 
 _PRECISION = 320  # bits, of which parameters of 1e60 in size take some
+_NEAR = 10.0
 _SLOPES = np.concatenate([-np.geomspace(1e3, 1e-6, 4001), np.geomspace(1e-6, 1e3, 4001)])
 
 
@@ -53,10 +56,11 @@ def analyze(
     Raises as ``simulate``. Source: theory, sections 2, 4 and 5; the inequality of Poincare for Gaussian variables
     (Chernoff, 1981) bounds epsilon from below by ``-E[f]^2`` where ``E[f^2] = 1``.
     """
-    theory = simulate(
+    request = check(
         act, epsilon, params=params, depth=depth, fanin=fanin, lam=lam, lambda_min=lambda_min, zero_mean=zero_mean,
         weights=weights, sigma_w=sigma_w, sigma_b=sigma_b, profile=False,
     )  # fmt: skip
+    theory = run(request._replace(correlations=False))
     values = dict(theory.params)
     activation = activations.find(theory.act, values)
     m, mended, blocks, poincare = _moments(activation, values)
@@ -75,7 +79,7 @@ def analyze(
         gamma=m.gamma,
         kappa=m.kappa,
         mean_slope=m.mean_slope,
-        monotone=bool((MeanField(activation, values).df(_SLOPES) >= 0).all()),
+        monotone=_monotone(MeanField(activation, values)),
         conditions=conditions,
         self_normalizing=all(conditions),
         poincare=poincare,
@@ -84,13 +88,23 @@ def analyze(
         sigma_w=theory.sigma_w,
         sigma_b=theory.sigma_b,
         fixed_points=theory.fixed_points,
-        basin=_basin(MeanField(activation, values, theory.sigma_w**2, theory.sigma_b**2)),
+        basin=_basin(second_moment(activation, tuple(values.items()), theory.sigma_w**2, theory.sigma_b**2)),
         depth=theory.depth,
         fan_in=theory.fan_in,
         gradient=theory.gradient,
         finite=theory.finite,
         weight_mean_tolerance=theory.mean_path.weight_mean_tolerance,
     )
+
+
+def _monotone(field: MeanField) -> bool:
+    """``f' >= 0``, up to rounding, on a fine grid and at the nodes of all panels that resolve f."""
+    x = _SLOPES
+    if field.resolution is not None:
+        x = np.concatenate([x, panels(field.resolution.ends)[0]])
+        x = x[np.abs(x) <= field.resolution.reach]
+    slopes = field.df(x)
+    return bool((slopes >= -1e-15 * np.abs(slopes[np.abs(x) < _NEAR]).max()).all())
 
 
 class _Rounded(NamedTuple):
@@ -106,13 +120,15 @@ class _Rounded(NamedTuple):
 
 
 def _moments(activation: Any, values: Mapping[str, float]) -> tuple[_Rounded, Mended, Blocks, float]:
-    """Of f, and with the sigma_w that keeps ``q = 1``: closed forms in many digits, rounded once; else quadrature."""
+    """Of f, and with the sigma_w that keeps ``q = 1``: closed forms or quadrature in many digits, rounded once."""
     exact: Moments
     root: Any
     if activation.shape is not None:
         ar = Multiprecision(_PRECISION)
         exact = moments(activation.shape(ar, {name: ar.number(Fraction(value)) for name, value in values.items()}))
         root = ar.sqrt
+    elif (precisely := precise.moments(activation, values)) is not None:
+        exact, root = precisely, lambda x: x**0.5
     else:
         found = MeanField(activation, values).moments(np.array([1.0]))
         columns = found.mean, found.second, found.gain, found.second_slope, found.gain_fourth, found.mean_slope
@@ -135,21 +151,17 @@ def _double(x: Any) -> float:
     return float(x) + 0.0
 
 
-def _basin(field: MeanField) -> tuple[float | None, float | None] | None:
-    """Second moments that lead where ``q = 1`` leads: between the fixed points on either side of it, which repel.
+def _basin(path: SecondMoment) -> tuple[float | None, float | None] | None:
+    """Second moments that lead where ``q = 1`` leads.
 
     None for an end that there is none of, and None altogether where q = 1 runs off, or every q is fixed.
     """
-    path = SecondMoment(field)
     if path.degenerate:
         return None
     end = path.reached(1.0)
     if end is None or not end.stable:
         return None
-    others: list[FixedPoint] = [point for point in path.fixed_points if point.q != end.q]
-    below = [point.q for point in others if point.q < end.q]
-    above = [point.q for point in others if point.q > end.q]
-    return (max(below) if below and max(below) > 0 else None), (min(above) if above else None)
+    return path.basin(end)
 
 
 def curves(record: Analysis, at: tuple[Any, Any]) -> tuple[Any, Any, Any, Any]:

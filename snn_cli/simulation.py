@@ -18,7 +18,7 @@ from snn_cli.propagation.correlation import Correlation
 from snn_cli.propagation.mean import MeanMap, shifted_moments
 from snn_cli.propagation.meanfield import LARGEST, SAME, SMALLEST, LayerMoments, MeanField
 from snn_cli.propagation.mixing import mixed_inputs
-from snn_cli.propagation.path import SecondMoment
+from snn_cli.propagation.path import second_moment
 from snn_cli.records import (
     Budget,
     Covariance,
@@ -189,7 +189,7 @@ def run(request: Request) -> Propagation:
 def _out_of_range(activation: Activation) -> CannotCompute:
     values = ", ".join(f"{name} = {value!r}" for name, value in activation.params)
     return CannotCompute(
-        f"the moments of {activation.act} with {values} leave the range of doubles",
+        f"the moments of {activation.act}{f' with {values}' if values else ''} leave the range of doubles",
         "snn solve --act lselu --epsilon 0.03",
     )
 
@@ -271,6 +271,7 @@ class Request(NamedTuple):
     scaled_mixup: float | None
     max_growth: Fraction | None
     profile: bool
+    correlations: bool = True
 
 
 def _request(
@@ -374,7 +375,7 @@ def _simulate(request: Request) -> Propagation:
         scaled_mixup=request.scaled_mixup,
         fixed_point=run.infinite.fixed_point,
         fixed_points=run.infinite.fixed_points,
-        covariance=Covariance(None, None, None) if run.has_mean else run.infinite.covariance,
+        covariance=_covariance(network) if request.correlations and not run.has_mean else Covariance(None, None, None),
         isometry=run.isometry(),
         finite=run.finite(),
         gradient=run.gradient(),
@@ -609,9 +610,14 @@ class _Infinite(NamedTuple):
     mean_slope: float
     fixed_point: FixedPoint
     fixed_points: tuple[FixedPoint, ...]
-    covariance: Covariance
+    ends: LayerMoments
     degenerate: bool
     limit: str | None
+
+    @property
+    def tractable(self) -> bool:
+        """Whether correlations can be followed at every second moment on the way."""
+        return Correlation(self.field).tractable(max(float(self.path.q.max()), self.q_end))
 
     def log_gain(self, depth: int) -> float:
         """Sum of ``log chi`` over the blocks."""
@@ -623,15 +629,15 @@ class _Infinite(NamedTuple):
 
 @lru_cache(maxsize=_CACHED)
 def _infinite(network: Network) -> _Infinite:
-    params = dict(network.activation.params)
-    field = MeanField(
-        activations.find(network.activation.act, params),
+    params = network.activation.params
+    second = second_moment(
+        activations.find(network.activation.act, dict(params)),
         params,
         network.variance_w,
         network.variance_b,
         network.centralized,
     )
-    second = SecondMoment(field)
+    field = second.field
     path = second.path(network.q0, network.depth)
     reached = second.reached(network.q0)
     moments = field.moments(path.q)
@@ -661,7 +667,7 @@ def _infinite(network: Network) -> _Infinite:
             _known_gamma(FixedPoint(point.q, point.gamma, point.stable, point.depth_scale), network)
             for point in second.fixed_points
         ),
-        covariance=_covariance(field, q_end, ends, limit is None),
+        ends=ends,
         degenerate=second.degenerate,
         limit=limit,
     )
@@ -686,11 +692,14 @@ def _known_gamma(point: FixedPoint, network: Network) -> FixedPoint:
     return point._replace(gamma=gamma) if close else point
 
 
-def _covariance(field: MeanField, q: float, ends: LayerMoments, settled: bool) -> Covariance:
-    if not settled and not field.homogeneous:
+@lru_cache(maxsize=_CACHED)
+def _covariance(network: Network) -> Covariance:
+    infinite = _infinite(network)
+    field, ends = infinite.field, infinite.ends
+    if (infinite.limit is not None and not field.homogeneous) or not infinite.tractable:
         return Covariance(None, None, None)
     following = field.variance_w * float(ends.second[0]) + field.variance_b
-    point = Correlation(field).fixed_point(q, following, float(ends.gain[0]))
+    point = Correlation(field).fixed_point(infinite.q_end, following, float(ends.gain[0]))
     return Covariance(point.fixed_point, point.slope, point.depth_scale)
 
 
@@ -740,6 +749,10 @@ class _Run:
             found.append(Note.NO_FIXED_POINT)
         elif infinite.limit == "zero":
             found.append(Note.VANISHES)
+        if float(infinite.path.q.max()) > infinite.field.largest < LARGEST:
+            found.append(Note.EXTRAPOLATED_IN_Q)
+        if not infinite.tractable:
+            found.append(Note.CORRELATION_NOT_FOLLOWED)
         last = infinite.path.at(np.array([self.depth]))[0]
         if not math.isfinite(last):
             found.append(Note.OVERFLOW)
@@ -959,7 +972,7 @@ class _Run:
         log_gain = infinite.columns.log_gain
         log_gradient = np.concatenate([np.cumsum(log_gain[index[:-1]][::-1])[::-1], [0.0]])
         corrections = self.corrections(True)
-        angles = _angles(self.network, angle)
+        angles = _angles(self.network, angle) if infinite.tractable else None
         q_mean = q_sd = gradient_sd = None
         if corrections is not None:
             q_mean = q * (1 + corrections.q_mean)
@@ -973,7 +986,7 @@ class _Run:
             q_sd=_column(q_sd),
             mean=_column(mean),
             chi=_column(np.exp(log_gain[index])),
-            correlation=_column(np.cos(angles)),
+            correlation=None if angles is None else _column(np.cos(angles)),
             log_gradient=_column(log_gradient),
             log_gradient_sd=_column(gradient_sd),
         )

@@ -335,3 +335,132 @@ def test_correlations_stay_correlations(act, log_q, theta, share, bias, centrali
     far, near = correlation.following(q, theta), correlation.following(q, share * theta)
     assert 0 <= near <= far * (1 + 1e-12) + 1e-14
     assert far <= math.pi
+
+
+WRAPPED = {
+    "erf": {"a": 1.0, "b": 3.0, "c": -2.0, "d": 0.0},
+    "relu": {"a": 1.0, "b": 1.0, "c": -0.75, "d": 0.0},
+    "hardswish": {"a": 1.5, "b": 2.0, "c": 0.5, "d": -0.25},
+    "elu": {"a": 1.5, "b": -1.25, "c": 0.5, "d": 0.25},
+}
+
+
+def wrapped(act, **change):
+    params = {**WRAPPED[act], **change}
+    return MeanField(find(act, params), params)
+
+
+def orthants(h):
+    """``g(s)`` whose integral from 0 to r is ``P(u < h, v < h) - Phi(h)^2`` at the correlation r (Drezner, 1978)."""
+    return lambda s: mpmath.exp(-h * h / (1 + s)) / mpmath.sqrt(1 - s * s) / (2 * mpmath.pi)
+
+
+@pytest.mark.parametrize("theta", [3.0, 1.7, 1.0, 0.1, 1e-4, 1e-9])
+@pytest.mark.parametrize(("q", "b"), [(0.4, 3.0), (1.0, 30.0), (50.0, 3.0)])
+def test_erf_elsewhere_is_an_orthant(theta, q, b):
+    """``erf(b x + c)``: twice the probability of an orthant, less one; to all digits next to full correlation."""
+    f = wrapped("erf", b=b)
+    minus, plus, product = Correlation(f).covariances(q, theta)
+    with mpmath.workdps(40):
+        share = 2 * mpmath.mpf(b) ** 2 * q / (1 + 2 * mpmath.mpf(b) ** 2 * q)
+        h = mpmath.sqrt(2) * f.params["c"] / mpmath.sqrt(1 + 2 * mpmath.mpf(b) ** 2 * q)
+        low, g = share * mpmath.cos(theta), orthants(h)
+        expected = float(4 * mpmath.quad(g, [low, share]))
+        below = mpmath.ncdf(h) ** 2
+        both = 4 * (2 * below + mpmath.quad(g, [0, share]) + mpmath.quad(g, [0, low]))
+        expected_plus = float(both - 8 * mpmath.ncdf(h) + 2)
+    assert minus == pytest.approx(expected, rel=2e-12)
+    assert plus == pytest.approx(expected_plus, rel=2e-12)
+    gain = float(f.moments(np.array([q])).gain[0])
+    assert 0 <= product <= gain * (1 + 1e-12)
+
+
+@pytest.mark.parametrize("theta", [1.5, 1.0, 0.1, 1e-4, 1e-9])
+@pytest.mark.parametrize("q", [0.1, 1.0, 50.0])
+def test_relu_elsewhere(theta, q):
+    """``dC/dc = q P(x > k, y > k)``: one integral, with a kink at 0.75."""
+    f = wrapped("relu")
+    minus, _, product = Correlation(f).covariances(q, theta)
+    with mpmath.workdps(40):
+        theta, h = mpmath.mpf(theta), -mpmath.mpf("0.75") / mpmath.sqrt(q)
+        c, apart, g = mpmath.cos(theta), 2 * mpmath.sin(theta / 2) ** 2, orthants(h)
+        half = mpmath.ncdf(h) ** 2
+        inner = mpmath.quad(g, [0, c])
+        # s = cos u from c to 1, where both the density and 1 - s would cancel
+        outer = mpmath.quad(
+            lambda u: mpmath.exp(-h * h / (1 + mpmath.cos(u))) / (2 * mpmath.pi) * 2 * mpmath.sin(u / 2) ** 2,
+            [0, theta],
+        )
+        expected = float(q * (apart * (half + inner) + outer))
+        slope = float(half + inner)
+    assert minus == pytest.approx(expected, rel=2e-12)
+    assert product == pytest.approx(slope, rel=2e-12)
+
+
+@pytest.mark.parametrize("act", ["hardswish", "elu"])
+@pytest.mark.parametrize("theta", [2.3, 0.9])
+def test_over_the_plane_itself(act, theta):
+    """Quadrature in x and y, with the density of the pair: kinks are parallel to the axes there."""
+    f = wrapped(act)
+    q, c, s = 1.7, math.cos(theta), math.sin(theta)
+    kinks = [k / math.sqrt(q) for k in f.activation.kinks(None, f.params)]
+    nodes, weights = np.polynomial.legendre.leggauss(40)
+    ends = np.array(sorted({*np.arange(-10.5, 11, 1.5), *kinks}))
+    half = np.diff(ends)[:, None] / 2
+    z = ((ends[1:] + ends[:-1])[:, None] / 2 + half * nodes).ravel()
+    w = (half * weights).ravel() * np.exp(-z * z / 2) / math.sqrt(2 * math.pi)
+    x, y = z[:, None], z[None, :]
+    ratio = np.exp(-(c * c * (x * x + y * y) - 2 * c * x * y) / (2 * s * s)) / s
+    weight = w[:, None] * w * ratio
+    fx, dfx = f.f(math.sqrt(q) * z), f.df(math.sqrt(q) * z)
+    minus, plus, product = Correlation(f).covariances(q, theta)
+    assert minus == pytest.approx(float((weight * (fx[:, None] - fx) ** 2).sum()) / 2, rel=1e-12)
+    assert plus == pytest.approx(float((weight * (fx[:, None] + fx) ** 2).sum()) / 2, rel=1e-12)
+    assert product == pytest.approx(float((weight * dfx[:, None] * dfx).sum()), rel=1e-12)
+
+
+@pytest.mark.parametrize("act", ["tanh", "gelu", "elu"])
+@pytest.mark.parametrize("q", [1e-6, 1.0, 300.0])
+def test_wrapped_at_zero_is_scaled(act, q):
+    """``a f(b x)``: the panels of the plane against the rays of the plain activation."""
+    params = {"a": 1.5, "b": 2.0, "c": 0.0, "d": 0.0}
+    one, other = Correlation(MeanField(find(act, params), params)), Correlation(MeanField(find(act), {}))
+    for theta in (math.pi - 1e-3, 2.2, 1.0, 1e-3):
+        found, expected = one.covariances(q, theta), other.covariances(4 * q, theta)
+        for value, right, scale in zip(found, expected, (2.25, 2.25, 9.0), strict=True):
+            assert value == pytest.approx(scale * right, rel=2e-11, abs=1e-13 * scale * sum(expected[:2]))
+
+
+@pytest.mark.parametrize("act", ["erf", "hardswish"])
+def test_ends_and_fixed_points_elsewhere(act):
+    """``C(1) = V``, ``C(0) = E[f]^2``; the fixed point is kept; a path over layers is iteration."""
+    f = wrapped(act)
+    f.variance_w = 1.5 / float(f.moments(np.array([1.0])).second[0])
+    correlation, m = Correlation(f), f.moments(np.array([1.5]))
+    minus, plus, product = correlation.covariances(1.5, 0.0)
+    assert (minus, plus) == (0, pytest.approx(2 * float(m.second[0]), rel=1e-12))
+    assert product == pytest.approx(float(m.gain[0]), rel=1e-12)
+    minus, plus, product = correlation.covariances(1.5, math.pi / 2)
+    assert (plus - minus) / 2 == pytest.approx(float(m.mean[0]) ** 2, abs=1e-12 * plus)
+    assert product == pytest.approx(float(m.mean_slope[0]) ** 2, rel=1e-11)
+    point = correlation.fixed_point(1.5, f.variance_w * float(m.second[0]), float(m.gain[0]))
+    assert math.cos(correlation.following(1.5, math.acos(point.fixed_point))) == pytest.approx(
+        point.fixed_point, abs=1e-12
+    )
+
+
+@pytest.mark.parametrize("act", ["tanh", "softplus", "mish"])
+@pytest.mark.parametrize("centralized", [False, True])
+def test_the_grid_is_the_plane(act, centralized):
+    """Two rules that share no node, for analytic f."""
+    params = {"a": 1.25, "b": 1.5, "c": 0.75, "d": 0.125}
+    correlation = Correlation(MeanField(find(act, params), params, centralized=centralized))
+    for q in (0.01, 1.0):
+        root = math.sqrt(q)
+        step = correlation._step_of(root)
+        assert step is not None
+        for theta in (1e-9, 0.3, 1.7, math.pi):
+            resolution = correlation.field.resolution
+            one = correlation._on_a_grid(resolution, root, theta, step)
+            assert one == pytest.approx(correlation._over_the_plane(resolution, root, theta), rel=1e-12)
+    assert Correlation(MeanField(find("erf", {**params, "b": 90.0}), {**params, "b": 90.0}))._step_of(1.0) is None

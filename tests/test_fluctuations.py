@@ -52,7 +52,7 @@ def transformed(u, fan_in, kind):
 
 
 def functions(record):
-    activation, p = find(record.act), dict(record.params)
+    activation, p = find(record.act, dict(record.params)), dict(record.params)
 
     def single(which):
         return lambda x: getattr(activation, which)(np, x, p).astype(np.float32)
@@ -95,6 +95,11 @@ def variance(samples):
     return squares.mean(0), squares.std(0) / math.sqrt(len(samples))
 
 
+def wrapped(act, a, b, c, d):
+    """``a f(b x + c) + d``: its mean and that of its slope are not 0, and its kink is not at 0."""
+    return {"act": act, "params": {"a": a, "b": b, "c": c, "d": d}}
+
+
 SMALL_BIAS = {"sigma_w": "0.9", "sigma_b": "0.4"}
 CASES = {
     "gaussian": (5000, {"act": "selu", "depth": 10, "fanin": 40}),
@@ -113,6 +118,14 @@ CASES = {
     "uniform": (2000, {"act": "selu", "depth": 8, "fanin": 64, "weights": "uniform"}),
     "truncated": (1200, {"act": "selu", "depth": 8, "fanin": 64, "weights": "truncated"}),
     "centralized": (1500, {"act": "selu", "depth": 10, "fanin": 64, "centralize": True}),
+    "relu with its kink elsewhere": (
+        1500,
+        {"params": wrapped("relu", 1.25, 1.0, 0.5, -0.125), "depth": 10, "fanin": 48, "sigma_b": "0.2"},
+    ),
+    "tanh with an offset": (
+        1500,
+        {"params": wrapped("tanh", 1.25, 2.0, 0.75, 0.125), "depth": 10, "fanin": 48, "sigma_w": "1.25"},
+    ),
     "relu": (1500, {"act": "relu", "depth": 8, "fanin": 80, "sigma_w": "he"}),
 }
 REJECTS_Q = {"gaussian", "centralized", "orthogonal"}

@@ -30,6 +30,14 @@ def _sigmoid(x):
     return 1 / (1 + mpmath.exp(-x))
 
 
+def _softplus(x):
+    return max(x, 0) + mpmath.log1p(mpmath.exp(-abs(x)))
+
+
+def _mish_slope(x):
+    return mpmath.tanh(_softplus(x)) + x * mpmath.sech(_softplus(x)) ** 2 * _sigmoid(x)
+
+
 DEFINITIONS = {
     "relu": (lambda x: max(x, 0), lambda x: mpmath.mpf(x > 0)),
     "leaky_relu": (lambda x: x if x > 0 else x / 100, lambda x: mpmath.mpf(1) if x > 0 else mpmath.mpf(1) / 100),
@@ -39,6 +47,12 @@ DEFINITIONS = {
     "silu": (lambda x: x * _sigmoid(x), lambda x: _sigmoid(x) * (1 + x * _sigmoid(-x))),
     "elu": (lambda x: x if x > 0 else mpmath.expm1(x), lambda x: mpmath.mpf(1) if x > 0 else mpmath.exp(x)),
     "linear": (lambda x: x, lambda _: mpmath.mpf(1)),
+    "mish": (lambda x: x * mpmath.tanh(_softplus(x)), _mish_slope),
+    "softplus": (lambda x: _softplus(x), lambda x: _sigmoid(x)),
+    "hardswish": (
+        lambda x: x if x > 3 else mpmath.mpf(0) if x < -3 else x * (x + 3) / 6,
+        lambda x: mpmath.mpf(1) if x > 3 else mpmath.mpf(0) if x < -3 else (2 * x + 3) / 6,
+    ),
 }
 SOLVED = {
     "selu": solve("selu"),
@@ -293,7 +307,7 @@ def test_any_parameters(act, lam, alpha, beta, q):
     f = MeanField(find(act), params)
     q = 10**q
     m = f.moments(np.array([q]))
-    scale = math.sqrt(q) * max(1, abs(beta))
+    scale = math.sqrt(q) * (max(1, abs(beta)) if act == "sselu" else 1)
     z, w = rule(scale)
     x = math.sqrt(q) * z
     assert float(m.second[0]) == pytest.approx(float(w @ f.f(x) ** 2), rel=1e-10)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ torch = pytest.importorskip("torch")
 
 from snn_cli import InputError, NoSolution, SnnError, solve  # noqa: E402
 from snn_cli.nn import DSELU, LSELU, SELU, SSELU, dselu, lselu, sselu  # noqa: E402
+from snn_cli.nn.activation import _expm1  # noqa: E402
 
 MODULES = {
     "lselu": lambda **k: LSELU(epsilon=0.03, **k),
@@ -224,6 +226,7 @@ def test_ways_to_say_which():
     record = solve("sselu", epsilon=0.01)
     assert SSELU(solution=record).solution == SSELU(solution=record.to_dict()).solution == record
     assert LSELU("0.03").solution.epsilon == 0.03
+    assert SELU(solution=solve("selu")).solution == SELU(solution=solve("selu").to_dict()).solution == SELU().solution
 
 
 @pytest.mark.parametrize(
@@ -239,6 +242,9 @@ def test_ways_to_say_which():
         (lambda: LSELU(0.03, lam=-1), "above 0"),
         (lambda: LSELU(solution=solve("sselu", 0.03)), "one of sselu"),
         (lambda: LSELU(solution=3), "must be a record"),
+        (lambda: LSELU(solution={"act": "lselu", "params": {"lambda": 1}}), "functions lselu"),
+        (lambda: SELU(solution=solve("lselu", 0.03)), "one of lselu"),
+        (lambda: LSELU("auto"), 'epsilon="auto" needs the fan-in'),
         (lambda: LSELU(0.03, trainable=1), "True or False"),
         (lambda: LSELU(0.03, channels=3), "not trained"),
         (lambda: LSELU(0.03, trainable=True, channels=0), "from 1 to"),
@@ -279,6 +285,79 @@ def test_state_dict(options, tmp_path):
     torch.testing.assert_close(again(x), source(x), rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("act", ["lselu", "sselu", "dselu", "selu"])
+def test_copies_and_pickles(act):
+    module = {"lselu": LSELU, "sselu": SSELU, "dselu": DSELU}[act](0.03, trainable=True) if act != "selu" else SELU()
+    x = torch.linspace(-3, 3, 7)
+    for again in (copy.deepcopy(module), pickle.loads(pickle.dumps(module))):
+        assert again.solution == module.solution
+        torch.testing.assert_close(again(x), module(x), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("order", ["channels last", "transposed", "strided", "expanded", "none"])
+@pytest.mark.parametrize("name", ["lselu", "sselu", "lselu, falling tail"])
+def test_memory_layouts(name, order):
+    module = MODULES[name]()
+    x = torch.randn(2, 3, 4, 6, generator=torch.Generator().manual_seed(0))
+    view = {
+        "channels last": lambda: x.contiguous(memory_format=torch.channels_last),
+        "transposed": lambda: x.transpose(1, 3),
+        "strided": lambda: x[:, :, ::2, 1:],
+        "expanded": lambda: x[:1].expand(5, 3, 4, 6),
+        "none": lambda: x[:0],
+    }[order]()
+    given = view.detach().requires_grad_()
+    y = module(given)
+    (dx,) = torch.autograd.grad(y.sum(), given)
+    packed = view.detach().contiguous().requires_grad_()
+    wanted = module(packed)
+    (slope,) = torch.autograd.grad(wanted.sum(), packed)
+    torch.testing.assert_close(y, wanted, rtol=1e-6, atol=1e-7)
+    torch.testing.assert_close(dx, slope, rtol=1e-6, atol=1e-7)
+    if order == "channels last":
+        assert y.is_contiguous(memory_format=torch.channels_last)
+        assert dx.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_what_autograd_asks_for():
+    """Twice backwards, checkpoints, a result changed in place; an input changed in place is an error."""
+    module = LSELU(0.03)
+    x = torch.tensor([-2.0, -0.5, 0.0, 1.5], requires_grad=True)
+    (slope,) = torch.autograd.grad(module(x).sum(), x)
+    y = module(x).sum()
+    y.backward(retain_graph=True)
+    y.backward()
+    torch.testing.assert_close(x.grad, 2 * slope)
+    (kept,) = torch.autograd.grad(torch.utils.checkpoint.checkpoint(module, x, use_reentrant=False).sum(), x)
+    torch.testing.assert_close(kept, slope)
+    z = module(x)
+    z.add_(1)
+    torch.testing.assert_close(torch.autograd.grad(z.sum(), x)[0], slope)
+    moved = x * 1
+    z = module(moved)
+    moved.add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        z.sum().backward()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("make", [lambda: SSELU(1e-10), lambda: SSELU(0.03), lambda: LSELU(0.03)])
+def test_a_script_is_as_exact_and_as_light(make, dtype):
+    """On the left e^x - 1 + 1 has no digits left of e^x, and in float16 nothing is left of a small epsilon's rate."""
+    module = make()
+    fixed = torch.jit.script(module)
+    x = torch.linspace(-12, 8, 401).to(dtype)
+    mine, theirs = _both(module, x.clone().requires_grad_()), _both(fixed, x.clone().requires_grad_())
+    eps = torch.finfo(dtype).eps
+    torch.testing.assert_close(theirs[0], mine[0], rtol=2 * eps, atol=2 * eps)
+    torch.testing.assert_close(theirs[1][0], mine[1][0], rtol=2 * eps, atol=1e-30)
+    assert saved_bytes(fixed, x.clone().requires_grad_()) == x.numel() * x.element_size()
+    zero = torch.zeros(2, dtype=dtype, requires_grad=True)
+    y, (dx,) = _both(fixed, zero)
+    assert float(y.abs().max()) <= (2**-24 if dtype == torch.float16 else 0)
+    assert dx.tolist() == [1.0, 1.0]
+
+
 @each
 def test_scripting_and_tracing(name, tmp_path):
     x = torch.tensor([-50.0, -2.0, -0.1, 0.0, 0.3, 90.0, 1e5], requires_grad=True)
@@ -292,12 +371,12 @@ def test_scripting_and_tracing(name, tmp_path):
     torch.testing.assert_close(torch.jit.load(str(tmp_path / "module.pt"))(x), MODULES[name]()(x))
 
 
-def compiled(module):
+def compiled(module, **options):
     if shutil.which("g++") is None and shutil.which("clang++") is None:
         pytest.skip("torch.compile needs a C++ compiler")
     if sys.version_info >= (3, 14):
         pytest.skip("torch.compile knows Python up to 3.13")
-    return torch.compile(module, fullgraph=True)
+    return torch.compile(module, fullgraph=True, **options)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -315,6 +394,45 @@ def test_compile(name, options):
     ]
     for mine, eager in zip(gradients[1], gradients[0], strict=True):
         torch.testing.assert_close(mine, eager, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("make", [lambda: SSELU(1e-8), lambda: LSELU(0.03)], ids=["sselu 1e-8", "lselu 0.03"])
+def test_compiled_values_where_an_exponential_less_one_cancels(make):
+    module = make()
+    points = torch.cat([torch.linspace(-20, 4, 301), -torch.logspace(-6, 0, 61)])
+    wanted, (slope,) = _both(module, points.double().requires_grad_())
+    x = points.clone().requires_grad_()
+    function = compiled(module)
+    y, (dx,) = _both(function, x)
+    exact = module.amplitude > 8  # else compiled as torch's own ELUs are: exp(x) - 1, to a unit of 1
+    torch.testing.assert_close(y.double(), wanted, rtol=5e-7, atol=1e-12 if exact else 1.2e-7 * module.amplitude)
+    torch.testing.assert_close(dx.double(), slope, rtol=5e-7, atol=1e-12)
+    assert saved_bytes(function, x) <= 4 * x.numel() + 64
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_expm1_of_compilers(dtype):
+    y = -torch.logspace(-12, 2, 2001, dtype=dtype)
+    wanted = torch.tensor([float(mpmath.expm1(mpmath.mpf(v))) for v in y.tolist()], dtype=torch.float64)
+    error = (_expm1(y).double() / wanted - 1).abs().max()
+    assert float(error) < 12 * torch.finfo(dtype).eps
+    assert _expm1(torch.tensor([0.0, -torch.inf], dtype=dtype)).tolist() == [0.0, -1.0]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_compile_for_any_size_and_with_transformations():
+    model = torch.nn.Sequential(torch.nn.Linear(6, 6), LSELU(0.03), SSELU(0.03, trainable=True, channels=6))
+    function = compiled(model, dynamic=True, backend="aot_eager")
+    for n in (3, 5, 8):
+        x = torch.randn(n, 6)
+        torch.testing.assert_close(function(x), model(x), rtol=1e-4, atol=1e-5)
+    torch._dynamo.reset()
+    slopes = torch.func.vmap(torch.func.grad(lambda row: model[1](row).sum()))
+    x = torch.randn(4, 6)
+    torch.testing.assert_close(torch.compile(slopes, fullgraph=True, backend="aot_eager")(x), slopes(x))
+    exported = torch.export.export(model, (x,)).module()
+    torch.testing.assert_close(exported(x), model(x))
 
 
 def test_transformations():

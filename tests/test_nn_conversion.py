@@ -11,9 +11,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
+from torch.nn.utils import parametrizations, parametrize  # noqa: E402
 
 from snn_cli import InputError, NoSolution, solve, verify_model  # noqa: E402
-from snn_cli.nn import LSELU, SELU, SSELU, SelfNormalizingDropout, convert, fan_in  # noqa: E402
+from snn_cli.nn import LSELU, SELU, SSELU, CentralizedActivation, SelfNormalizingDropout, convert, fan_in  # noqa: E402
 
 
 class Nested(nn.Module):
@@ -226,6 +227,64 @@ def test_what_stays():
     report = convert(kept, epsilon=0.05, init=False)
     assert report.weights is None
     assert all(torch.equal(a, b) for a, b in zip(weights, kept.parameters(), strict=True))
+
+
+def test_what_was_made_for_the_old_activation():
+    """A centralized activation reads the new one; dropout cannot know which stands before it, and is named."""
+    model = nn.Sequential(
+        nn.Linear(8, 8), CentralizedActivation(nn.ReLU(), rescale=True), SelfNormalizingDropout(0.1, nn.ReLU()),
+        nn.Linear(8, 2),
+    )  # fmt: skip
+    model[1](torch.randn(16, 8) + 3)
+    report = convert(model, epsilon=0.3)
+    act = model[1].act.solution
+    assert [r.name for r in report.activations] == ["1.act"]
+    assert float(model[1].running_mean) == pytest.approx(act.mean, rel=1e-6)
+    assert model[1].gain == pytest.approx(1 / math.sqrt(1 - act.mean**2))
+    assert int(model[1].num_batches_tracked) == 0
+    assert [(part.name, part.kind) for part in report.left] == [("2", "SelfNormalizingDropout")]
+
+
+def test_a_model_of_torch_that_reads_its_own_modules_is_not_touched():
+    model = nn.TransformerEncoderLayer(8, 2, batch_first=True)
+    for init in (True, False):
+        with pytest.raises(InputError, match="reads its own modules"):
+            convert(model, epsilon=0.1, init=init)
+    assert isinstance(model.norm1, nn.LayerNorm)
+
+
+def test_activations_that_are_no_modules_are_spoken_of():
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer, self.norm = nn.Linear(4, 4), nn.BatchNorm1d(4)
+
+        def forward(self, x):
+            return nn.functional.normalize(nn.functional.softsign(self.norm(self.layer(x))))
+
+    report = convert(Block(), epsilon=0.1)
+    assert ("", "activations") in {(part.name, part.kind) for part in report.left}
+    report = convert(Block(), epsilon=0.1, batch=torch.randn(2, 4))
+    assert {part.kind for part in report.left} == {"softsign", "normalize"}
+
+
+def test_parametrized_weights_are_drawn_or_named():
+    class Doubled(nn.Module):
+        def forward(self, weight):
+            return 2 * weight
+
+    layers = [nn.Linear(64, 64) for _ in range(4)]
+    parametrizations.weight_norm(layers[0])
+    parametrizations.spectral_norm(layers[1])
+    parametrize.register_parametrization(layers[2], "weight", Doubled())
+    model = nn.Sequential(layers[0], nn.ReLU(), layers[1], nn.ReLU(), layers[2], nn.ReLU(), layers[3])
+    report = convert(model, epsilon=0.1)
+    assert report.initialized == ("0", "2", "6")
+    why = {part.name: part.why for part in report.left}
+    assert set(why) == {"2", "4"}
+    assert "second moment" in why["2"]
+    assert "right_inverse" in why["4"]
+    assert float(layers[0].weight.detach().square().mean()) * 64 == pytest.approx(1, abs=0.12)
 
 
 def test_the_run_on_the_batch_leaves_no_trace():

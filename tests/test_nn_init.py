@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
-from torch.nn.utils import parametrizations  # noqa: E402
+from torch.nn.utils import parametrizations, parametrize, prune  # noqa: E402
 
 from snn_cli import InputError  # noqa: E402
 from snn_cli.nn import LSELU, fan_in, self_normalizing_init_  # noqa: E402
@@ -161,6 +161,37 @@ def test_parametrized_and_low_precision():
     assert float(half.weight.detach().float().square().mean()) * 256 == pytest.approx(1, abs=0.03)
 
 
+def test_tied_weights_are_drawn_once_and_lose_both_biases():
+    first, second, table = nn.Linear(16, 16), nn.Linear(16, 16), nn.Embedding(16, 16)
+    second.weight = table.weight = first.weight
+    nn.init.ones_(second.bias)
+    self_normalizing_init_(nn.ModuleList([table, first, second]), generator=torch.Generator().manual_seed(3))
+    alone = self_normalizing_init_(nn.Linear(16, 16), generator=torch.Generator().manual_seed(3))
+    assert torch.equal(table.weight, alone.weight)
+    assert not second.bias.any()
+
+
+class Doubled(nn.Module):
+    def forward(self, weight):
+        return 2 * weight
+
+
+def test_weights_that_something_else_computes():
+    """Said for a layer, before anything is written; what a parametrization can take goes through it."""
+    for spoil in (
+        lambda layer: prune.random_unstructured(layer, "weight", 0.5),
+        lambda layer: parametrize.register_parametrization(layer, "weight", Doubled()),
+    ):
+        model = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8))
+        spoil(model[1])
+        before = model[0].weight.clone()
+        with pytest.raises(InputError, match="1 cannot be drawn"):
+            self_normalizing_init_(model)
+        assert torch.equal(model[0].weight, before)
+    layer = self_normalizing_init_(parametrizations.weight_norm(nn.Linear(256, 256)))
+    assert float(layer.weight.detach().square().mean()) * 256 == pytest.approx(1, abs=0.03)
+
+
 @pytest.mark.filterwarnings("ignore:Initializing zero-element:UserWarning")
 @pytest.mark.parametrize(
     ("call", "said"),
@@ -174,6 +205,9 @@ def test_parametrized_and_low_precision():
         (lambda: self_normalizing_init_(nn.LazyLinear(3)), "no weight yet"),
         (lambda: self_normalizing_init_(nn.ConvTranspose1d(2, 2, 4, stride=2), "delta-orthogonal"), "stride"),
         (lambda: fan_in(nn.BatchNorm1d(3)), "no fan-in"),
+        (lambda: self_normalizing_init_(nn.Linear(3, 3, dtype=torch.complex64)), "real floating"),
+        (lambda: self_normalizing_init_(nn.Linear(3, 3), generator=5), "torch.Generator"),
+        (lambda: self_normalizing_init_(nn.Embedding(3, 3)), "no layer to initialize"),
     ],
 )
 def test_bad_arguments(call, said):

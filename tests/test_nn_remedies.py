@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -85,6 +86,18 @@ def test_equal_weights_leave_nothing_and_no_nan():
     found.sum().backward()
     assert not found.any()
     assert not w.grad.isnan().any()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("size", [5.0, 1e-3])
+def test_low_precision_neither_overflows_nor_vanishes(dtype, size):
+    layer = nn.Linear(4096, 4, dtype=dtype)
+    nn.init.normal_(layer.weight, size / 10, size)
+    before = layer.weight.detach().double().square().mean(1)
+    assert centralize_(layer).weight.dtype == dtype
+    w = layer.weight.detach().double()
+    torch.testing.assert_close(w.square().mean(1), before, rtol=0.01, atol=0)
+    assert float(w.mean(1).abs().max()) < size * torch.finfo(dtype).eps
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -213,6 +226,13 @@ def test_registering_on_a_model():
         (lambda: SelfNormalizingDropout(math.nan, SELU()), "at least 0"),
         (lambda: SelfNormalizingDropout(0.1, SELU(), value=-math.inf), "finite"),
         (lambda: SelfNormalizingDropout(0.1, lambda x: 0 * x), "no finite variance"),
+        (lambda: SelfNormalizingDropout(0.1, SELU())(torch.ones(3).int()), "floating-point"),
+        (lambda: SelfNormalizingDropout("0.1", SELU()), "at least 0"),
+        (lambda: WeightCentralization()(torch.ones(3, 3).int()), "real floating"),
+        (lambda: WeightCentralization(nn.Linear(8, 8))(torch.ones(4, 4)), "not that of the layer"),
+        (lambda: centralize(nn.Linear(4, 4, dtype=torch.complex64)), "real floating"),
+        (lambda: CentralizedActivation(nn.ReLU(), rescale=1), "True or False"),
+        (lambda: Mixup(0.2, per_sample="no"), "True or False"),
         (lambda: Mixup(0), "above 0"),
         (lambda: Mixup(-1), "above 0"),
         (lambda: Mixup(math.inf), "above 0"),
@@ -332,6 +352,33 @@ def test_for_selu_it_is_alpha_dropout(p):
     torch.testing.assert_close(a[rest], mine.a * y[rest] + mine.b, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_rate_of_dropout(dtype):
+    """Uniform numbers of bfloat16 are multiples of 1/256: below 0.001 there would be three times too many."""
+    torch.manual_seed(11)
+    n, p = 1_000_000, 1e-3
+    y = SelfNormalizingDropout(p, SELU())(torch.full((n,), 2.0, dtype=dtype))
+    dropped = int((y < 0).sum())
+    assert abs(dropped - n * p) < 4.5 * math.sqrt(n * p)
+
+
+def test_constants_of_a_trained_lambda():
+    act = SSELU(0.1, trainable=True, channels=3)
+    plain = SelfNormalizingDropout(0.2, SSELU(0.1))
+    assert SelfNormalizingDropout(0.2, act).value == pytest.approx(plain.value, rel=1e-6)
+    with torch.no_grad():
+        act.lam.mul_(1.5)
+    scaled = SelfNormalizingDropout(0.2, act)
+    assert (scaled.value, scaled.a, scaled.b) == (
+        pytest.approx(1.5 * plain.value), pytest.approx(plain.a), pytest.approx(1.5 * plain.b),
+    )  # fmt: skip
+    assert CentralizedActivation(act)(torch.randn(4, 3)).shape == (4, 3)
+    with torch.no_grad():
+        act.lam[0] = 3
+    with pytest.raises(InputError, match="for each channel"):
+        SelfNormalizingDropout(0.2, act)
+
+
 def test_tail_values():
     for name in ("selu", "sselu", "dselu"):
         s = ACTS[name].solution
@@ -359,6 +406,8 @@ def test_dropout_in_evaluation_and_for_nothing():
     assert dx.unique().tolist() == [0.0, pytest.approx(module.a)]
     assert module(y.bfloat16()).dtype == torch.bfloat16
     assert not module.state_dict()
+    for p in (np.float32(0.25), torch.tensor(0.25)):
+        assert SelfNormalizingDropout(p, SELU()).p == 0.25
 
 
 # Mixup

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import mpmath
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,6 +12,9 @@ from hypothesis import strategies as st
 from test_meanfield import ACTS, field
 
 from snn_cli import simulate
+from snn_cli.activations import find
+from snn_cli.activations.family import Baseline
+from snn_cli.propagation.meanfield import MeanField
 from snn_cli.propagation.path import SecondMoment
 
 CASES = [
@@ -128,3 +132,66 @@ def test_paths_are_ordered(act, w, b, q, gap):
     end = second.reached(10**q)
     if end is not None:
         assert abs(low[-1] - end.q) <= abs(low[0] - end.q) * (1 + 1e-9) + 1e-11 * low[-1]
+
+
+def bell(power, w):
+    """``x^power exp(-x^2)``, whose V is a power of q and of ``1 + 4 q``: it falls from somewhere on."""
+    f = Baseline(
+        "bell",
+        "bell",
+        None,
+        lambda np, x, _p: x**power * np.exp(-np.minimum(x * x, 800)),
+        lambda np, x, _p: (power * x ** max(power - 1, 0) - 2 * x ** (power + 1)) * np.exp(-np.minimum(x * x, 800)),
+    )
+    return SecondMoment(MeanField(f, {}, w))
+
+
+def test_v_that_falls():
+    """``V = w q (1 + 4 q)^(-3/2)`` and ``w (1 + 4 q)^(-1/2)``, from either side, far and near."""
+    second = bell(1, 9.0)
+    assert not second.monotone
+    zero, point = second.fixed_points
+    assert (zero.q, zero.stable) == (0, False)
+    expected = (9 ** (2 / 3) - 1) / 4
+    assert point.q == pytest.approx(expected, rel=1e-14)
+    assert point.gamma == pytest.approx(1 - 6 * expected / (1 + 4 * expected), rel=1e-12)
+    for q0 in (1e-20, 0.1, 1.0, 30.0, 1e20):
+        assert second.reached(q0) == point
+        found = second.path(q0, 60).at(np.arange(61))
+        assert found == pytest.approx(iterate(second.field, q0, 60), rel=1e-11)
+    assert second.basin(point) == (None, None)
+    (only,) = bell(0, 400.0).fixed_points
+    assert only.gamma == pytest.approx(-2 * only.q / (1 + 4 * only.q), rel=1e-12)
+    assert bell(0, 400.0).reached(1e-9) == only
+
+
+def test_the_basin_where_v_falls_below_a_fixed_point_that_repels():
+    """``V = 3 w q^2 (1 + 4 q)^(-5/2)`` sends large q below the point that repels, and on to 0."""
+    second = bell(2, 12.0)
+    zero, repels, attracts = second.fixed_points
+    assert (zero.stable, repels.stable, attracts.stable) == (True, False, True)
+    low, high = second.basin(attracts)
+    assert low == pytest.approx(repels.q, rel=1e-12)
+    with mpmath.workdps(30):
+        edge = mpmath.findroot(lambda q: 36 * q * q / (1 + 4 * q) ** 2.5 - repels.q, 1000.0)
+    assert high == pytest.approx(float(edge), rel=1e-10)
+    assert second.reached(high * 0.999) == attracts
+    assert second.reached(high * 1.001) == zero
+    assert second.path(high * 1.001, 3000).at(np.array([3000]))[0] < 1e-20
+
+
+@pytest.mark.parametrize("power", [0, 1, 2, 3])
+def test_no_two_second_moments_change_places(power):
+    """``sqrt(q) V(q)`` rises, so that there are no cycles."""
+    t, value, _ = bell(power, 5.0)._scan
+    assert (np.diff(value) > -0.5 * np.diff(t) - 1e-12).all()
+
+
+def test_zero_is_a_fixed_point_of_what_vanishes_there():
+    assert all(point.q for point in SecondMoment(field("softplus")).fixed_points)
+    assert SecondMoment(field("softplus", centralized=True)).fixed_points[0].q == 0
+    assert SecondMoment(field("softplus", centralized=True)).fixed_points[0].gamma == pytest.approx(0.25, rel=1e-9)
+    params = {"a": 1.0, "b": 1.0, "c": 0.5, "d": 0.0}
+    assert all(point.q for point in SecondMoment(MeanField(find("tanh", params), params, 2.0)).fixed_points)
+    params["d"] = -math.tanh(0.5)
+    assert SecondMoment(MeanField(find("tanh", params), params, 2.0)).fixed_points[0].q == 0

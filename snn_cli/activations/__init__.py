@@ -28,6 +28,9 @@ BASELINES = {
     "gelu": "snn_cli.activations.gelu",
     "silu": "snn_cli.activations.silu",
     "elu": "snn_cli.activations.elu",
+    "mish": "snn_cli.activations.mish",
+    "softplus": "snn_cli.activations.softplus",
+    "hardswish": "snn_cli.activations.hardswish",
     "linear": "snn_cli.activations.linear",
 }
 """Activations to compare with, as torch has them by default; they have no parameters to solve for."""

@@ -25,4 +25,4 @@ def precise(mp: Any, x: Any, p: Values) -> tuple[Any, Any]:
     return mp.erf(x), 2 / mp.sqrt(mp.pi) * mp.exp(-x * x)
 
 
-BASELINE = Baseline("erf", "erf(x)", None, function, derivative, precise=precise)
+BASELINE = Baseline("erf", "erf(x)", None, function, derivative, precise=precise, unit_scale=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -80,6 +81,9 @@ class Baseline(NamedTuple):
     precise
         ``precise(mp, x, params) -> (f, f')`` at one point in an mpmath context, right-hand at a kink; x and the
         parameters are numbers of that context. None where only doubles are known.
+    unit_scale
+        Whether f is analytic, without a singularity within 1.5 of the real line, and changes on a scale of 1; then it
+        has a quick rule of quadrature.
     kinks
         ``kinks(mp, params)``: where f or a derivative of any order jumps, in rising order; ``mp`` is an mpmath context,
         or None for doubles. Between them f is analytic.
@@ -93,12 +97,14 @@ class Baseline(NamedTuple):
     parameters: tuple[str, ...] = ()
     precise: Callable[[Any, Any, Values], tuple[Any, Any]] | None = None
     kinks: Callable[[Any, Values], tuple[Any, ...]] = lambda _mp, _params: ()
+    unit_scale: bool = False
 
 
 WRAP = ("a", "b", "c", "d")
 """Parameters of a wrapped activation, ``a f(b x + c) + d``."""
 
 
+@cache
 def wrapped(baseline: Baseline) -> Baseline:
     """``a f(b x + c) + d`` of a baseline f without parameters; ``b != 0``."""
     f, df, precise = baseline.function, baseline.derivative, baseline.precise

@@ -28,4 +28,4 @@ def precise(mp: Any, x: Any, p: Values) -> tuple[Any, Any]:
     return x * below, below + x * mp.npdf(x)
 
 
-BASELINE = Baseline("gelu", "x*Phi(x)", None, function, derivative, precise=precise)
+BASELINE = Baseline("gelu", "x*Phi(x)", None, function, derivative, precise=precise, unit_scale=True)

@@ -27,4 +27,4 @@ def precise(mp: Any, x: Any, p: Values) -> tuple[Any, Any]:
     return x * share, share * (1 + x / (1 + mp.exp(x)))
 
 
-BASELINE = Baseline("silu", "x/(1 + exp(-x))", None, function, derivative, precise=precise)
+BASELINE = Baseline("silu", "x/(1 + exp(-x))", None, function, derivative, precise=precise, unit_scale=True)

@@ -24,4 +24,4 @@ def precise(mp: Any, x: Any, p: Values) -> tuple[Any, Any]:
     return value, mp.sech(x) ** 2
 
 
-BASELINE = Baseline("tanh", "tanh(x)", None, function, derivative, precise=precise)
+BASELINE = Baseline("tanh", "tanh(x)", None, function, derivative, precise=precise, unit_scale=True)

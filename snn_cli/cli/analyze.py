@@ -54,7 +54,7 @@ def command(**given: Any) -> int:
     \b
     Examples:
       snn analyze --act gelu
-      snn analyze --act relu,elu,selu,gelu,silu,tanh --fanin 1024 --depth 100
+      snn analyze --act relu,elu,selu,gelu,mish,hardswish --fanin 1024 --depth 100
     """
     output = Output()
     form = output_format(given["as_json"], given["as_csv"])

@@ -141,11 +141,43 @@ def _silu() -> Kernel:
     )
 
 
+def _mish() -> Kernel:
+    import torch
+
+    return Kernel(
+        lambda x, saved: torch.ops.aten.mish.out(saved.copy_(x), out=x),
+        lambda u, saved: u.mul_(torch.ops.aten.mish_backward(torch.ones_like(u), saved)),
+    )
+
+
+def _softplus() -> Kernel:
+    """With a threshold from which ``log(1 + e^x)`` is x to the last digit of a double: torch's own shows in single."""
+    import torch
+
+    threshold = 40.0
+    return Kernel(
+        lambda x, saved: torch.ops.aten.softplus.out(saved.copy_(x), 1.0, threshold, out=x),
+        lambda u, saved: torch.ops.aten.softplus_backward.grad_input(u, saved, 1.0, threshold, grad_input=saved),
+    )
+
+
+def _hardswish() -> Kernel:
+    """The derivative written out: torch's is the left-hand one at 3."""
+    import torch
+
+    def forward(x: torch.Tensor, saved: torch.Tensor) -> torch.Tensor:
+        torch.mul(x, 1 / 3, out=saved).add_(0.5).masked_fill_(x < -3, 0).masked_fill_(x >= 3, 1)
+        return torch.nn.functional.hardswish(x, inplace=True)
+
+    return Kernel(forward, _multiply)
+
+
 class _Smooth(dict[str, Kernel]):
     """Kernels of the smooth activations, made when asked for: torch is loaded by then."""
 
     def __missing__(self, act: str) -> Kernel:
-        makers = {"tanh": _tanh, "erf": _erf, "gelu": _gelu, "silu": _silu}
+        makers = {"tanh": _tanh, "erf": _erf, "gelu": _gelu, "silu": _silu, "mish": _mish, "softplus": _softplus}
+        makers["hardswish"] = _hardswish
         self[act] = made = makers[act]()
         return made
 

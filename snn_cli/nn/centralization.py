@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from snn_cli.errors import InputError
-from snn_cli.nn.fan import Geometry, geometry, stored_weight, weight_layers
-from snn_cli.nn.moments import activation_moments
+from snn_cli.nn.fan import Geometry, geometry, require_real, stored_weight, weight_layers
+from snn_cli.nn.moments import activation_moments, number
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -29,8 +29,11 @@ def centralized(weight: Tensor, layer: Geometry | None = None, gain: float = 1.0
     weight
         As a layer stores it, in which ``layer`` says what an output sums; None: what follows the first dimension.
 
-    An output whose weights are all equal has nothing left, and becomes 0. Idempotent for a gain of 1.
+    An output whose weights are all equal has nothing left, and becomes 0. Idempotent for a gain of 1. Computed in 32
+    bits at least: squares of float16 overflow.
     """
+    kind = weight.dtype
+    weight = weight.to(torch.promote_types(kind, torch.float32))
     parts = weight.reshape(1, weight.shape[0], 1, -1) if layer is None else layer.spread(weight)
     phases = None if layer is None or not any(layer.phases) else layer.phases
     if phases is None:
@@ -44,7 +47,7 @@ def centralized(weight: Tensor, layer: Geometry | None = None, gain: float = 1.0
             found = found.index_copy(3, taps, _less_mean(chosen.flatten(2)).reshape(chosen.shape))
     if gain != 1.0:
         found = found * gain
-    return found.reshape(weight.shape) if layer is None else layer.gather(found, weight.shape)
+    return (found.reshape(weight.shape) if layer is None else layer.gather(found, weight.shape)).to(kind)
 
 
 def _less_mean(rows: Tensor) -> Tensor:
@@ -86,8 +89,13 @@ class WeightCentralization(nn.Module):
         self.gain = _gain(keep, act)
 
     def forward(self, weight: Tensor) -> Tensor:
-        if self.layer is None and (weight.dim() < 2 or weight[0].numel() < 2):
-            raise _too_few(f"a weight of shape {tuple(weight.shape)}", 1)
+        if not weight.is_floating_point():
+            raise InputError(f"the weight must be of a real floating-point type, not {weight.dtype}", "weight.float()")
+        if self.layer is None:
+            if weight.dim() < 2 or weight[0].numel() < 2:
+                raise _too_few(f"a weight of shape {tuple(weight.shape)}", 1)
+        elif weight.numel() != self.layer.groups * self.layer.outputs * self.layer.inputs * self.layer.taps:
+            raise InputError(f"a weight of shape {tuple(weight.shape)} is not that of the layer", "give its own layer")
         return centralized(weight, self.layer, self.gain)
 
     def right_inverse(self, weight: Tensor) -> Tensor:
@@ -105,7 +113,8 @@ def centralize(model: Module, *, keep: str = "weights", act: Any = None) -> Modu
     and what is inside torch's attention, transformer and recurrent modules stay as they are. With ``preactivations``
     every layer is taken to stand after ``act``: for the first, which sees the data, remove it where that is not so.
 
-    Arguments and errors as for ``WeightCentralization``; InputError also where no layer is left.
+    Arguments, source and errors as for ``WeightCentralization``; InputError also where no layer is left.
+    Parameters stay the same objects: an optimizer made before goes on.
     """
     gain = _gain(keep, act)
     layers = _centralizable(model)
@@ -129,7 +138,7 @@ def centralize_(model: Module, *, keep: str = "weights", act: Any = None) -> Mod
     initialization, and ``weights`` after steps. Frozen and parametrized weights stay as they are; shared ones are
     centralized once.
 
-    Arguments and errors as for ``centralize``.
+    Arguments, source and errors as for ``centralize``.
     """
     gain = _gain(keep, act)
     seen: set[int] = set()
@@ -147,7 +156,8 @@ class CentralizedActivation(nn.Module):
     """``f(x)`` less its mean over batch and units: one number, in evaluation the running mean.
 
     Any shape, to the same shape and type. In training the mean is that of the batch, and gradients flow through it.
-    The second-moment map becomes ``V_c(q) = Var f(sqrt(q) z)``; the backward gain stays.
+    The second-moment map becomes ``V_c(q) = Var f(sqrt(q) z)``; the backward gain stays. What is taken out is common
+    to the batch: where weights with a mean make that of each sample grow by itself, only centralized weights help.
 
     act
         The activation, a module or a function of tensors.
@@ -166,14 +176,27 @@ class CentralizedActivation(nn.Module):
 
     def __init__(self, act: Any, *, momentum: float | None = 0.1, rescale: bool = False) -> None:
         super().__init__()
-        number = isinstance(momentum, int | float) and not isinstance(momentum, bool)
-        if momentum is not None and not (number and 0 < momentum <= 1):
+        if momentum is not None and not 0 < number(momentum) <= 1:
             raise InputError(f"momentum must be above 0 and at most 1, or None, not {momentum!r}", "momentum=0.1")
         self.act, found = activation_moments(act)
-        self.momentum = momentum
+        self.momentum = None if momentum is None else float(momentum)
+        if not isinstance(rescale, bool):
+            raise InputError(f"rescale must be True or False, not {rescale!r}", "rescale=True")
+        self.rescale = rescale
         self.gain = math.sqrt(found.second / found.variance) if rescale else 1.0
         self.register_buffer("running_mean", torch.tensor(found.mean, dtype=torch.float32))
         self.register_buffer("num_batches_tracked", torch.tensor(0, dtype=torch.long))
+
+    @torch.no_grad()
+    def reset(self) -> None:
+        """Read the activation anew, where it was replaced: the running mean is its ``E[f(z)]`` again.
+
+        Raises InputError as the constructor.
+        """
+        found = activation_moments(self.act)[1]
+        self.gain = math.sqrt(found.second / found.variance) if self.rescale else 1.0
+        self.running_mean.fill_(found.mean)
+        self.num_batches_tracked.zero_()
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.act(x)
@@ -221,6 +244,7 @@ def _least_terms(shape: Geometry) -> int:
 
 def _geometry(layer: nn.Module) -> Geometry:
     shape = geometry(layer)
+    require_real(layer)
     if _least_terms(shape) < 2:
         raise _too_few(str(layer), _least_terms(shape))
     return shape
@@ -237,6 +261,8 @@ def _centralizable(model: nn.Module) -> list[tuple[nn.Module, Geometry]]:
     if not isinstance(model, nn.Module):
         raise InputError(f"there are no weights to centralize in {model!r}", "give a layer or a model")
     found = [(layer, geometry(layer)) for _, layer in weight_layers(model)]
+    for layer, _ in found:
+        require_real(layer)
     found = [(layer, shape) for layer, shape in found if _least_terms(shape) > 1]
     if not found:
         raise InputError(

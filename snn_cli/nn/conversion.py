@@ -13,6 +13,8 @@ from torch.overrides import TorchFunctionMode
 from snn_cli.errors import InputError
 from snn_cli.exact import Number, positive_integer
 from snn_cli.nn.activation import FAMILIES, _SelfNormalizing, _solved, built
+from snn_cli.nn.centralization import CentralizedActivation
+from snn_cli.nn.dropout import SelfNormalizingDropout
 from snn_cli.nn.fan import OPAQUE, WEIGHT_LAYERS, fan_in
 from snn_cli.nn.init import check_weights, initialize
 from snn_cli.records import Conversion, Left, Removed, Replaced, Solution
@@ -38,12 +40,15 @@ NORMALIZATIONS: tuple[type[nn.Module], ...] = (
 )  # fmt: skip
 """What becomes the identity; the first are all batch and instance normalizations."""
 
+_READS_ITS_OWN = "its forward pass reads its own modules"
+
 LEAST_FAN_IN = 32
 """Below this the expansion behind ``epsilon="auto"`` is not to be trusted, and its epsilon is that of this fan-in."""
 
 _FUNCTIONS = frozenset(
     "relu relu_ relu6 leaky_relu elu selu celu gelu silu mish tanh softplus hardtanh hardswish rrelu prelu "
-    "batch_norm layer_norm group_norm instance_norm local_response_norm rms_norm dropout alpha_dropout".split()
+    "batch_norm layer_norm group_norm instance_norm local_response_norm rms_norm normalize dropout alpha_dropout "
+    "softsign hardshrink softshrink tanhshrink threshold feature_alpha_dropout dropout1d dropout2d dropout3d".split()
 )
 
 
@@ -91,9 +96,13 @@ def convert(
     activations, normalizations
         Further classes of modules to be treated as such.
 
-    Sums of branches are not scaled: a residual stream grows by each branch. Dropout stays, and the report says so:
-    ``SelfNormalizingDropout`` keeps the second moment. So do Sigmoid, Softmax and gates; Tanh and its like after the
-    last weight layer; and what is inside torch's attention, transformer and recurrent modules.
+    Sums of branches are not scaled: a residual stream grows by each branch. A layer made without a bias has none, also
+    where a normalization's shift was one. Dropout stays, and the report says so: ``SelfNormalizingDropout`` keeps the
+    second moment. So do Sigmoid, Softmax and gates; Tanh and its like after the last weight layer; and what is inside
+    torch's attention, transformer and recurrent modules. A ``CentralizedActivation`` around what is replaced starts
+    anew.
+
+    Source: theory, sections 2 and 5; held by test_nn_conversion.py::test_auto_preserves_the_typical_gradient.
 
     Raises InputError for a model or an option that is none of these, or a model with nothing to convert, and
     NoSolution for an epsilon that the family does not reach.
@@ -121,7 +130,9 @@ def convert(
     named = {part.name for part in left}
     replaced = [target for target in plan.activations if target.name not in named]
     if not replaced and not plan.normalizations:
-        raise _nothing(model, functions)
+        raise _nothing(model, plan, functions)
+    if not plan.activations and batch is None:
+        left.append(Left("", "activations", "none is a module; give batch to see which are called as functions"))
     count = positive_integer(depth, "depth", example="depth=100") if depth is not None else len(plan.layers)
     if not count:
         kinds = ", ".join(kind.__name__ for kind in WEIGHT_LAYERS)
@@ -164,6 +175,9 @@ def convert(
         for key, child in module._modules.items():
             if child is not None and id(child) in swaps:
                 module._modules[key] = swaps[id(child)]
+    for module in model.modules():
+        if isinstance(module, CentralizedActivation) and _holds(module.act, swaps):
+            module.reset()
     removed = [
         Removed(t.name, type(t.module).__name__, sum(p.numel() for p in t.module.parameters()), t.aliases)
         for t in plan.normalizations
@@ -179,6 +193,12 @@ def convert(
         initialized=tuple(drawn),
         left=tuple(left),
     )
+
+
+def _holds(act: Any, swaps: Mapping[int, nn.Module]) -> bool:
+    """Whether one of the new modules is in an activation."""
+    new = {id(module) for module in swaps.values()}
+    return isinstance(act, nn.Module) and any(id(part) in new for part in act.modules())
 
 
 class _Target(NamedTuple):
@@ -227,7 +247,7 @@ def _check(model: Any, keep: Any, activations: Any, normalizations: Any, init: A
 
 
 def _inside(name: str, prefixes: Sequence[str]) -> bool:
-    return any(name == prefix or name.startswith(f"{prefix}.") for prefix in prefixes)
+    return any(not prefix or name == prefix or name.startswith(f"{prefix}.") for prefix in prefixes)
 
 
 def _plan(
@@ -250,7 +270,7 @@ def _plan(
         kept = any(_inside(n, keep) for n in names[id(module)])
         if isinstance(module, OPAQUE):
             opaque.append(name)
-            plan.left.append(Left(name, kind, "its forward pass reads its own modules"))
+            plan.left.append(Left(name, kind, _READS_ITS_OWN))
         elif isinstance(module, WEIGHT_LAYERS):
             plan.layers.append((name, module))
             plan.order.append(module)
@@ -263,6 +283,8 @@ def _plan(
             plan.order.append(module)
         elif isinstance(module, GATES):
             plan.left.append(Left(name, kind, "weighs or chooses"))
+        elif isinstance(module, SelfNormalizingDropout):
+            plan.left.append(Left(name, kind, "has the constants of the activation it was made for: make it anew"))
         elif isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0:
             plan.left.append(Left(name, kind, "changes the moments: SelfNormalizingDropout keeps them"))
     return plan
@@ -387,8 +409,10 @@ def _one(act: Any, epsilon: Number | None, depth: Any, count: int, auto: bool) -
     return act, _solved(act, depth=count) if epsilon is None else _solved(act, epsilon)
 
 
-def _nothing(model: nn.Module, functions: list[str]) -> InputError:
+def _nothing(model: nn.Module, plan: _Plan, functions: list[str]) -> InputError:
     called = f"; it calls {', '.join(functions)} as functions, which cannot be replaced" if functions else ""
+    if opaque := next((part for part in plan.left if part.why == _READS_ITS_OWN), None):
+        called = f"; {opaque.name or 'it'} is torch's {opaque.kind}, and {_READS_ITS_OWN}"
     return InputError(
         f"{type(model).__name__} holds no activation and no normalization as a module{called}",
         "make them modules, as nn.ReLU(), or name their classes in activations and normalizations",

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from snn_cli.errors import InputError
-from snn_cli.nn.moments import activation_moments
+from snn_cli.nn.activation import checked
+from snn_cli.nn.moments import activation_moments, number
 
 
 class SelfNormalizingDropout(nn.Module):
@@ -35,19 +36,20 @@ class SelfNormalizingDropout(nn.Module):
         input either. That is the mildest choice: ``a = 1/sqrt(q)`` and ``b = m (1 - a)``, and of all t it leaves most
         of the variance to the signal. Every finite t keeps both moments.
 
-    Source: the conditions of theory, section 2; held by Monte Carlo. Raises InputError for p or value outside their
-    domains and an act that is no elementwise function with finite moments.
+    Make it anew where the activation before it changes. Source: the conditions of theory, section 2; held by
+    test_nn_remedies.py::test_dropout_keeps_mean_and_second_moment. Raises InputError for p or value outside their
+    domains, an act that is no elementwise function with finite moments, and an input that is not floating-point.
     """
 
     def __init__(self, p: float, act: Any, *, value: float | None = None) -> None:
         super().__init__()
-        if not _number(p) or not 0 <= p < 1:
+        if not 0 <= number(p) < 1:
             raise InputError(f"p must be at least 0 and below 1, not {p!r}", "p=0.1")
-        if value is not None and not (_number(value) and math.isfinite(value)):
+        if value is not None and not math.isfinite(number(value)):
             raise InputError(f"value must be a finite number or None, not {value!r}", "leave out value")
         found = activation_moments(act)[1]
         self.p = float(p)
-        self.value = value if value is not None else found.mean if found.tail is None else found.tail
+        self.value = float(value) if value is not None else found.mean if found.tail is None else found.tail
         q = 1 - self.p
         away = found.mean - self.value
         self.a = 1 / math.sqrt(q + self.p * q * away * away / found.variance)
@@ -56,12 +58,11 @@ class SelfNormalizingDropout(nn.Module):
     def forward(self, y: Tensor) -> Tensor:
         if not self.training or self.p == 0.0:
             return y
-        dropped = torch.rand_like(y) < self.p
+        if not torch.jit.is_scripting():  # type: ignore[attr-defined]
+            checked(y)
+        # not from uniform numbers of y's type: those of bfloat16 are multiples of 1/256
+        dropped = torch.empty_like(y, dtype=torch.bool).bernoulli_(self.p)
         return torch.where(dropped, self.a * self.value + self.b, self.a * y + self.b)
 
     def extra_repr(self) -> str:
         return f"p={self.p:g}, value={self.value:.6g}, a={self.a:.6g}, b={self.b:.6g}"
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -122,9 +122,17 @@ def fan_in(layer: nn.Module) -> float:
     layer
         Linear, Bilinear, Conv1d to Conv3d or ConvTranspose1d to ConvTranspose3d.
 
-    Raises InputError for another module, one without weights yet, or a fan-in of 0.
+    Held by test_nn_init.py::test_fan_in_is_what_a_layer_of_ones_sums. Raises InputError for another module, one without
+    weights yet, or a fan-in of 0.
     """
     return geometry(layer).fan_in
+
+
+def require_real(layer: nn.Module) -> None:
+    """Raises InputError where the weight is not of a real floating-point type."""
+    dtype = layer.weight.dtype
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise InputError(f"the weight of {layer} must be of a real floating type, not {dtype}", "dtype=torch.float32")
 
 
 def weight_layers(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,17 @@ from torch.nn.utils import parametrize
 
 from snn_cli import ensembles
 from snn_cli.errors import InputError
-from snn_cli.nn.fan import CONVOLUTIONS, TRANSPOSED, WEIGHT_LAYERS, Geometry, geometry, stored_weight, weight_layers
+from snn_cli.nn.fan import (
+    CONVOLUTIONS,
+    TRANSPOSED,
+    WEIGHT_LAYERS,
+    Geometry,
+    geometry,
+    require_real,
+    stored_weight,
+    weight_layers,
+)
+from snn_cli.nn.moments import number
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -44,10 +54,15 @@ def self_normalizing_init_(
     generator
         Source of random numbers, on the device of the weights; torch's own if None.
 
-    Raises InputError for another value, a module without such layers or with a fan-in of 0, and delta-orthogonal
-    weights of a transposed convolution with a stride, which would leave outputs without any input.
+    A parametrization has the last word: spectral_norm sets the scale that it sets. An embedding whose table is a
+    layer's weight is drawn with that layer.
+
+    Source: LeCun et al., "Efficient BackProp" (1998); Mezzadri (2007) for Haar's measure. Raises InputError for another
+    value, a module without such layers, weights that are not of a real floating type, not yet there, or computed by a
+    hook or by a parametrization without ``right_inverse``, a fan-in of 0, and delta-orthogonal weights of a transposed
+    convolution with a stride, which would leave outputs without any input. Nothing is written before all is checked.
     """
-    initialize(module, weights, sigma_w, generator)
+    initialize(module, weights, sigma_w, generator, strict=True)
     return module
 
 
@@ -57,12 +72,16 @@ def initialize(
     sigma_w: float = 1.0,
     generator: torch.Generator | None = None,
     keep: frozenset[str] = frozenset(),
+    strict: bool = False,
 ) -> tuple[list[str], dict[str, str]]:
-    """Do that; returns the names of the layers that were drawn, and of those left with the reason.
+    """Do that; returns the names of the layers that were drawn, and of those left or altered with the reason.
 
-    ``keep`` are names of layers to leave. Everything is checked before anything is written.
+    ``keep`` are names of layers to leave. ``strict``: InputError for a weight that something else computes, which is
+    left otherwise. Everything is checked before anything is written.
     """
     check_weights(weights, sigma_w)
+    if generator is not None and not isinstance(generator, torch.Generator):
+        raise InputError(f"generator must be a torch.Generator, not {generator!r}", "torch.Generator().manual_seed(0)")
     if not isinstance(module, nn.Module):
         raise InputError(f"there is nothing to initialize in {module!r}", "give a layer or a model")
     layers = list(weight_layers(module))
@@ -72,27 +91,59 @@ def initialize(
     done: list[str] = []
     left: dict[str, str] = {}
     plan: list[tuple[nn.Module, Geometry]] = []
+    tied: list[nn.Module] = []
     first: dict[int, str] = {}
     for name, layer in layers:
         if name in keep:
             left[name] = "kept as asked"
             continue
         shape = geometry(layer)
+        require_real(layer)
         stored = stored_weight(layer)
-        if stored is None:
-            left[name] = "a hook computes its weight"
-        elif id(stored) in first:
+        if id(stored) in first:
             left[name] = f"shares its weight with {first[id(stored)]}"
-        elif not stored.requires_grad:
+            tied.append(layer)
+        elif stored is not None and not stored.requires_grad:
             left[name] = "frozen"
+        elif why := _computed(layer, stored):
+            if strict:
+                raise InputError(f"{name or layer} cannot be drawn: {why}", "draw first, register it then")
+            left[name] = why
         else:
             _check_delta(layer, weights)
             first[id(stored)] = name
             plan.append((layer, shape))
             done.append(name)
-    for layer, shape in plan:
+    for name, (layer, shape) in zip(done, plan, strict=True):
         _draw_(layer, shape, weights, float(sigma_w), generator)
+        if altered := _altered(layer, shape, weights, float(sigma_w)):
+            left[name] = altered
+    for layer in tied:
+        _clear_bias_(layer)
     return done, left
+
+
+def _computed(layer: nn.Module, stored: Tensor | None) -> str | None:
+    """What keeps a weight from being written."""
+    if stored is None:
+        return "a hook computes its weight"
+    if parametrize.is_parametrized(layer, "weight"):
+        chain: Any = layer.parametrizations
+        if not all(hasattr(part, "right_inverse") for part in chain["weight"]):
+            return "its parametrization has no right_inverse"
+    return None
+
+
+def _altered(layer: nn.Module, shape: Geometry, weights: str, sigma_w: float) -> str | None:
+    """What a parametrization made of the scale that was drawn, in words."""
+    if not parametrize.is_parametrized(layer, "weight") or weights == "delta-orthogonal":
+        return None
+    weight: Tensor = layer.weight.detach()  # type: ignore[operator]
+    if weight.is_meta:
+        return None
+    ratio = float(weight.double().square().mean()) * shape.fan_in / sigma_w**2
+    spread = 5 * math.sqrt(2 / weight.numel())
+    return None if abs(ratio - 1) <= spread else f"its parametrization makes their second moment {ratio:.3g} of that"
 
 
 def check_weights(weights: str, sigma_w: float) -> None:
@@ -105,8 +156,7 @@ def check_weights(weights: str, sigma_w: float) -> None:
             f"no weight ensemble is called {weights!r}; there are {', '.join(WEIGHTS)}",
             f'weights="{nearest[0] if nearest else "gaussian"}"',
         )
-    number = isinstance(sigma_w, int | float) and not isinstance(sigma_w, bool)
-    if not number or not math.isfinite(sigma_w) or sigma_w <= 0:
+    if not 0 < number(sigma_w) < math.inf:
         raise InputError(f"sigma_w must be a finite number above 0, not {sigma_w!r}", "sigma_w=1")
 
 
@@ -142,6 +192,11 @@ def _draw_(layer: nn.Module, shape: Geometry, weights: str, sigma_w: float, gene
         layer.weight = value  # through the parametrization's right_inverse
     else:
         weight.copy_(value)
+    _clear_bias_(layer)
+
+
+@torch.no_grad()
+def _clear_bias_(layer: nn.Module) -> None:
     bias = layer.bias
     if isinstance(bias, Tensor) and bias.requires_grad:
         if parametrize.is_parametrized(layer, "bias"):

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from snn_cli.errors import InputError
 from snn_cli.exact import positive_integer
+from snn_cli.nn.moments import number
 
 
 class Mixup(nn.Module):
@@ -40,11 +41,15 @@ class Mixup(nn.Module):
 
     def __init__(self, alpha: float, num_classes: int | None = None, *, per_sample: bool = True) -> None:
         super().__init__()
-        number = isinstance(alpha, int | float) and not isinstance(alpha, bool)
-        if not number or not math.isfinite(alpha) or alpha <= 0:
+        if not 0 < number(alpha) < math.inf:
             raise InputError(f"alpha must be a finite number above 0, not {alpha!r}", "alpha=0.2")
         self.alpha = float(alpha)
-        self.num_classes = None if num_classes is None else positive_integer(num_classes, "num_classes")
+        example = "num_classes=10"
+        self.num_classes = (
+            None if num_classes is None else positive_integer(num_classes, "num_classes", example=example)
+        )
+        if not isinstance(per_sample, bool):
+            raise InputError(f"per_sample must be True or False, not {per_sample!r}", "per_sample=True")
         self.per_sample = per_sample
 
     @torch.no_grad()
@@ -94,7 +99,7 @@ class Mixup(nn.Module):
             if low < 0 or high >= self.num_classes:
                 raise InputError(
                     f"class numbers must be from 0 to {self.num_classes - 1}; they are from {low} to {high}",
-                    f"num_classes={max(high + 1, self.num_classes)}",
+                    "targets without the negative ones" if low < 0 else f"num_classes={high + 1}",
                 )
         return functional.one_hot(classes, self.num_classes).movedim(-1, 1).to(x.dtype)
 
@@ -110,7 +115,7 @@ class Mixup(nn.Module):
 class ScaledMixup(Mixup):
     """Mixup whose inputs are divided by ``sqrt(t^2 + (1-t)^2)``: independent ones keep their second moment.
 
-    Otherwise as ``Mixup``; targets are mixed with t and ``1 - t``, unscaled.
+    Arguments, shapes, source and errors as for ``Mixup``; targets are mixed with t and ``1 - t``, unscaled.
     """
 
     scaled = True

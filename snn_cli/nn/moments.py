@@ -87,15 +87,38 @@ def moments(activation: Activation) -> Moments:
 def activation_moments(act: Any) -> tuple[Activation, Moments]:
     """An activation that is given as a module, a function, a Solution or its dict, and its moments.
 
-    Those of a solution are its own, exactly. Raises InputError as ``moments``.
+    Those of a solution are its own, exactly; a trained lambda counts with its value at this time. Raises InputError
+    as ``moments``, and where there are several lambdas that are no longer alike.
     """
     from snn_cli.nn.activation import _SelfNormalizing, built
 
     if isinstance(act, (Solution, Mapping)):
         act = built(act)
-    if not isinstance(act, _SelfNormalizing) or act.lam is not None:
+    if not isinstance(act, _SelfNormalizing):
         return act, moments(act)
     params = act.solution.params
-    tail = None if abs(act.slope) > _ROUNDED else -params["lambda"] * params["alpha"]
-    mean = act.solution.mean
-    return act, Moments(mean, act.solution.second_moment, tail)
+    scale = 1.0 if act.lam is None else _common(act.lam.detach()) / params["lambda"]
+    if not scale:
+        raise InputError(f"{act!r} has a lambda of 0, so no variance", "LSELU(epsilon=0.03)")
+    tail = None if abs(act.slope) > _ROUNDED else -scale * params["lambda"] * params["alpha"]
+    return act, Moments(scale * act.solution.mean, scale * scale * act.solution.second_moment, tail)
+
+
+def _common(lam: Tensor) -> float:
+    low, high = float(lam.amin()), float(lam.amax())
+    if not (math.isfinite(low) and math.isclose(low, high, rel_tol=1e-6)):
+        raise InputError(
+            f"the trained lambdas are from {low:.6g} to {high:.6g}: moments of its own for each channel",
+            "read the activation before it is trained",
+        )
+    return low
+
+
+def number(value: Any) -> float:
+    """A number of Python, numpy or torch as a double; nan for anything else, a truth value included."""
+    if isinstance(value, (bool, str)):
+        return math.nan
+    try:
+        return float(value)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        return math.nan

@@ -5,22 +5,32 @@ pair, x and y have the correlation ``c = cos(theta)``. The kinks of f at ``x = 0
 which the integrand is analytic; near ``c = 1`` only a sector narrows, and nothing else changes. What is integrated is
 ``E[(f(x) - f(y))^2]/2 = V - C`` and ``E[(f(x) + f(y))^2]/2 = V + C``, so that the angle, ``tan(theta'/2)^2 =
 (V - C)/(V + C)``, stays exact where a correlation would round to 1.
+
+Activations with kinks elsewhere, or that change on another scale, have no such rays. For them the plane is that of
+``x + y`` and ``x - y``: on every line of one of them the panels end where x or y comes to the end of a panel of f,
+however near these are to each other, and across the lines where two kinks meet. Where f is analytic throughout and on
+no fine scale, the trapezoidal rule on a grid does the same sooner.
 """
 
 from __future__ import annotations
 
 import math
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from snn_cli.propagation import quadrature
-from snn_cli.propagation.meanfield import LARGEST, SAME, SMALLEST, MeanField
+from snn_cli.propagation.meanfield import GAUSS, SAME, SMALLEST, MeanField
+from snn_cli.propagation.resolution import tail_matrix
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
+
+    from snn_cli.propagation.resolution import Resolution
 
     Array = NDArray[np.float64]
 
@@ -28,6 +38,19 @@ _RADIUS = 10.5  # r e^(-r^2/2) is 1e-23 there
 _RADIAL_PANEL = 2.7
 _NODES = 16
 _CHEBYSHEV = (48, 96, 192)
+_OUTER_PANEL = 2.1
+_PLANE_EDGE = 10.5  # the density is 1e-24 there
+_OUTER_MOST = 64  # panels that are halved at once
+_ROUNDING = 1e-13
+_CLOSE = 1e-3  # of a panel
+_OUTER_TAIL = 1e-9  # the error of a Gauss rule is its square
+_NO_WEIGHT = 1e-16
+_THINNEST = 1e-12
+_MOST_ENDS = 240
+_STEPS = (0.4, 0.2, 0.1, 0.05)
+_AS_GOOD = 4e-15
+_DIRECTLY = 64
+_AT_ONCE = 400_000
 _TAIL = 3e-14
 _ROOT_STEPS = 100
 _NARROWEST = 1e-7  # share of a sector: what f does nearer to a ray has no weight
@@ -54,6 +77,7 @@ class Correlation:
     def __init__(self, field: MeanField) -> None:
         self.field = field
         self._scale = 1.0
+        self._steps: dict[float, float | None] = {}
 
     def covariances(self, q: float, theta: float) -> tuple[float, float, float]:
         """``V - C``, ``V + C`` and ``E[f'(x) f'(y)]`` of the activation, without weights and biases.
@@ -61,25 +85,181 @@ class Correlation:
         ``q > 0``; theta in ``[0, pi]``. Held by test_correlation.py against the arc-cosine and the arcsine kernel and
         against quadrature at 30 digits.
         """
-        root = math.sqrt(min(max(q, SMALLEST), LARGEST))
+        root = math.sqrt(min(max(q, SMALLEST), self.field.largest))
+        if self.field.resolution is not None:
+            step = self._step_of(root)
+            if step is not None:
+                return self._on_a_grid(self.field.resolution, root, theta, step)
+            return self._over_the_plane(self.field.resolution, root, theta)
         radius, radial = _radial(root * self.field.steepness)
         angle, angular = _angles(theta, root * self.field.steepness)
         x = root * radius * np.cos(angle)[:, None]
         y = root * radius * np.cos(angle - theta)[:, None]
-        fx, fy = self.field.f(x), self.field.f(y)
+        fx, fy = self.field.change(x), self.field.change(y)
         minus = angular @ ((fx - fy) ** 2 @ radial)
-        plus = angular @ ((fx + fy) ** 2 @ radial)
+        plus = angular @ ((fx + fy + self._offset) ** 2 @ radial)
         product = angular @ ((self.field.df(x) * self.field.df(y)) @ radial)
         if self.field.centralized:
             mean = angular @ (fx @ radial + fy @ radial) / 2
             plus = plus - 4 * mean * mean
         return float(minus) / 2, float(plus) / 2, float(product)
 
+    def tractable(self, q: float) -> bool:
+        """Whether f has few enough panels within reach of this second moment: what oscillates has more and more."""
+        if self.field.resolution is None:
+            return True
+        reach = _PLANE_EDGE * math.sqrt(min(q, self.field.largest))
+        return int((np.abs(self.field.resolution.ends) < reach).sum()) <= _MOST_ENDS
+
+    @property
+    def _offset(self) -> float:
+        """What is left out of ``f(x) + f(y)`` by taking f less f(0): nothing where the mean goes anyway."""
+        return 0.0 if self.field.centralized else 2 * self.field.at_zero
+
+    @staticmethod
+    def _edge(resolution: Resolution) -> float:
+        """Where the density of the pair is cut off: further out where f grows as fast as it falls."""
+        return _PLANE_EDGE if resolution.edge == quadrature.EDGE else resolution.edge
+
+    def _step_of(self, root: float) -> float | None:
+        """Step of the trapezoidal rule that gives ``E[f^2]`` and ``E[f'^2]`` of an analytic f; None if none does."""
+        resolution = self.field.resolution
+        assert resolution is not None
+        if resolution.kinks or resolution.jumps:
+            return None
+        edge = self._edge(resolution)
+        if root not in self._steps:
+            m = self.field.moments(np.array([root * root]))
+            found = None
+            for step in _STEPS:
+                z = np.asarray(
+                    step * np.arange(-math.floor(edge / step), math.floor(edge / step) + 1),
+                    dtype=np.float64,
+                )
+                density = step * np.exp(-z * z / 2) / math.sqrt(2 * math.pi)
+                f, df = self.field.change(root * z), self.field.df(root * z)
+                right = float(m.second[0]), float(m.gain[0])
+                f = f - density @ f if self.field.centralized else f + self.field.at_zero
+                if all(
+                    abs(float(density @ (g * g)) - value) <= _AS_GOOD * value
+                    for g, value in zip((f, df), right, strict=True)
+                ):
+                    found = step
+                    break
+            self._steps[root] = found
+        return self._steps[root]
+
+    def _on_a_grid(self, resolution: Resolution, root: float, theta: float, step: float) -> tuple[float, float, float]:
+        """The trapezoidal rule in both variables: where it resolves f on a line it does so along every other."""
+        count = math.floor(self._edge(resolution) / step)
+        u, v = step * np.arange(-count, count + 1), step * np.arange(count + 1)[:, None]
+        half = 2 * step * np.exp(-v * v / 2) / math.sqrt(2 * math.pi)  # v and -v exchange x and y
+        half[0] /= 2
+        along, across = math.cos(theta / 2) * u, math.sin(theta / 2) * v
+        weights = half * (step * np.exp(-u * u / 2) / math.sqrt(2 * math.pi))
+        x, y = root * (along + across), root * (along - across)
+        fx, fy = self.field.change(x), self.field.change(y)
+        apart = self._apart(resolution, x, y, np.broadcast_to(2 * root * across, x.shape), fx - fy)
+        minus, plus = float((weights * apart**2).sum()), float((weights * (fx + fy + self._offset) ** 2).sum())
+        if self.field.centralized:
+            plus -= float((weights * (fx + fy)).sum()) ** 2
+        return minus / 2, plus / 2, float((weights * self.field.df(x) * self.field.df(y)).sum())
+
+    def _over_the_plane(self, resolution: Resolution, root: float, theta: float) -> tuple[float, float, float]:
+        """The same for an activation with kinks anywhere.
+
+        ``x, y = root (large w +- small t)``, or for obtuse angles ``root (small t +- large w)``, w and t being normal
+        and independent: exchange of x and y is a change of the sign of t, or of w.
+        """
+        large, small = math.cos(theta / 2), math.sin(theta / 2)
+        obtuse = small > large
+        if obtuse:
+            large, small = small, large
+        kinks = np.array(resolution.kinks)
+        meetings = (kinks[:, None] + kinks if obtuse else np.abs(kinks[:, None] - kinks)).ravel() / (2 * root)
+        edge = self._edge(resolution)
+        cuts = meetings[np.abs(meetings) < edge * small] / small if small else meetings[:0]
+        first = -edge if obtuse else 0.0
+        ends = np.unique(np.concatenate([np.arange(first, edge, _OUTER_PANEL), [0.0, edge], cuts]))
+        a, b = ends[:-1], ends[1:]
+        nodes, weights = quadrature.legendre(quadrature.NODES)
+        total, size = np.zeros(4), np.zeros(4)
+        while len(a):
+            half = (b - a) / 2
+            t = (a + b)[:, None] / 2 + half[:, None] * nodes
+            density = np.exp(-t * t / 2) / math.sqrt(2 * math.pi)
+            lines = self._lines(resolution, edge, root, t.ravel(), large, small, obtuse)
+            lines = lines.reshape(4, *t.shape) * density
+            panels = lines @ weights * half
+            size = np.maximum(size, np.abs(panels).sum(1))
+            tails = np.abs(lines @ tail_matrix()).max(2)
+            largest = np.abs(lines).max(2)
+            both = largest[0] + largest[1]  # of what cancels in V - C and in the mean, up to rounding
+            rounding = _ROUNDING * np.array([
+                np.sqrt(largest[0] * both), np.sqrt(largest[1] * both), largest[2] + size[2], np.sqrt(both) + both
+            ])  # fmt: skip
+            fine = tails <= _OUTER_TAIL * largest + rounding
+            fine |= largest * (b - a) <= _NO_WEIGHT * size[:, None]
+            done = fine.all(0) | (b - a <= _THINNEST)
+            if done.sum() < len(a) - _OUTER_MOST:  # too many to halve: noise, or what oscillates
+                done[:] = True
+            total += panels[:, done].sum(1)
+            a, b = a[~done], b[~done]
+            middle = (a + b) / 2
+            a, b = np.concatenate([a, middle]), np.concatenate([middle, b])
+        minus, plus, product, mean = (total * 2).tolist()  # both signs of t, or of w
+        if self.field.centralized:
+            plus = plus - mean * mean
+        return minus / 2, plus / 2, product
+
+    def _lines(
+        self, resolution: Resolution, edge: float, root: float, t: Array, large: float, small: float, obtuse: bool
+    ) -> Array:
+        """``E[(f(x) - f(y))^2], E[(f(x) + f(y))^2], E[f'(x) f'(y)], E[f(x) + f(y)]`` along lines of equal t."""
+        inside = resolution.ends[np.abs(resolution.ends) < 1.5 * edge * root] / root
+        shift = small * t[:, None]
+        cuts = [(inside - shift) / large, (shift - inside if obtuse else inside + shift) / large]
+        first = 0.0 if obtuse else -edge
+        fixed = np.linspace(first, edge, math.ceil((edge - first) / _OUTER_PANEL) + 1)
+        found = np.empty((4, len(t)))
+        nodes, weights = quadrature.legendre(quadrature.NODES)
+        rows = max(1, _AT_ONCE // ((len(fixed) + 2 * len(inside)) * len(nodes)))
+        for start in range(0, len(t), rows):
+            part = slice(start, start + rows)
+            ends = np.concatenate(
+                [np.broadcast_to(fixed, (len(t[part]), len(fixed))), *(c[part] for c in cuts)], axis=1
+            )
+            ends = np.sort(np.clip(ends, first, edge), axis=1)
+            half = np.diff(ends)[..., None] / 2
+            w = ((ends[:, 1:] + ends[:, :-1])[..., None] / 2 + half * nodes).reshape(len(ends), -1)
+            density = (half * weights).reshape(w.shape) * np.exp(-w * w / 2) / math.sqrt(2 * math.pi)
+            x = root * (large * w + shift[part])
+            y = root * ((shift[part] - large * w) if obtuse else (large * w - shift[part]))
+            fx, fy = self.field.change(x), self.field.change(y)
+            apart = self._apart(resolution, x, y, 2 * root * shift[part], fx - fy) if not obtuse else fx - fy
+            values = (
+                apart**2, (fx + fy + self._offset) ** 2, self.field.df(x) * self.field.df(y), fx + fy
+            )  # fmt: skip
+            for row, value in zip(found, values, strict=True):
+                row[part] = np.einsum("ij,ij->i", value, density)
+        return found
+
+    def _apart(self, resolution: Resolution, x: Array, y: Array, between: Array, direct: Array) -> Array:
+        """``f(x) - f(y)``; where x and y are close, on one side of all kinks, the integral of f' from y to x."""
+        widths = np.diff(resolution.ends)
+        if not np.abs(between).max() < _CLOSE * min(1.0, float(widths.min())):
+            return direct
+        kinks = np.array(resolution.kinks)
+        near = np.searchsorted(kinks, x) == np.searchsorted(kinks, y)
+        slope = sum(w * self.field.df(y + t * between) for t, w in GAUSS)
+        return np.where(near, between * slope, direct)
+
     @cached_property
     def odd(self) -> bool:
         """Whether ``f(-x) = -f(x)``: then ``V + C`` vanishes at opposite inputs as ``V - C`` does at equal ones."""
         x = np.geomspace(1e-6, 1e6, 97)
-        return bool(np.array_equal(self.field.f(-x), -self.field.f(x)))
+        f = self.field.f(x)
+        return bool((np.abs(self.field.f(-x) + f) <= 4 * np.finfo(float).eps * np.abs(f)).all())
 
     def following(self, q: float, theta: float) -> float:
         """The angle behind a layer whose pre-activations have the second moment q and the angle theta."""
@@ -106,10 +286,15 @@ class Correlation:
         for each in q[: len(q) if repeated else len(q) - 1]:
             angles.append(self.following(float(each), angles[-1]))
         if repeated > 1:
-            step = _Interpolated(self, float(q[-1]))
+            last, still = float(q[-1]), 0.0
+            step: Callable[[float], float] = _Interpolated(self, last)
+            if self.field.resolution is not None:
+                still = SAME
+                if repeated <= _DIRECTLY:
+                    step = partial(self.following, last)
             for done in range(repeated - 1):
                 angles.append(step(angles[-1]))
-                if angles[-1] == angles[-2]:
+                if abs(angles[-1] - angles[-2]) <= still * angles[-1]:
                     angles += [angles[-1]] * (repeated - 2 - done)
                     break
         return np.array(angles)

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import math
-from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-
-from snn_cli.propagation import quadrature
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,35 +31,24 @@ class MeanFixedPoint(NamedTuple):
     stable: bool
 
 
-@cache
-def _side() -> tuple[Array, Array]:
-    """Nodes and weights on ``[0, 1]``, panels narrowing towards 0."""
-    ends = {*np.linspace(0, 1, 19), *(2.0 ** -np.arange(5, 14))}
-    return quadrature.panels(np.array(sorted(ends)), 16)
-
-
 def shifted_moments(field: MeanField, mean: Any, deviation: Any) -> tuple[Any, Any, Any, Any, Any]:
-    """``E[f], E[f^2], E[f'], E[f'^2], E[f^2 (z^2 - 1)]`` of ``f(mean + deviation z)``, split at the kink.
+    """``E[f], E[f^2], E[f'], E[f'^2], E[f^2 (z^2 - 1)]`` of ``f(mean + deviation z)``, split at kinks.
 
     Arrays of means and deviations that broadcast.
 
     Held by test_mean.py against the closed forms of shifted half-line moments.
     """
-    z, weights, x = _nodes(mean, deviation)
+    z, weights, x = _nodes(field, mean, deviation)
     f, df = field.f(x), field.df(x)
     tilt = weights * (z * z - 1)
     first, second = (f * weights).sum(-1), (f * f * weights).sum(-1)
     return first, second, (df * weights).sum(-1), (df * df * weights).sum(-1), (f * f * tilt).sum(-1)
 
 
-def _nodes(mean: Any, deviation: Any) -> tuple[Array, Array, Array]:
+def _nodes(field: MeanField, mean: Any, deviation: Any) -> tuple[Array, Array, Array]:
     """z, weights with the normal density, and ``mean + deviation z``, along a further dimension."""
     mean, deviation = np.broadcast_arrays(np.asarray(mean, dtype=np.float64), np.asarray(deviation, dtype=np.float64))
-    kink = np.clip(-mean / deviation, -quadrature.EDGE, quadrature.EDGE)[..., None]
-    t, w = _side()
-    left, right = quadrature.EDGE + kink, quadrature.EDGE - kink
-    z = np.concatenate([kink - left * t, kink + right * t], axis=-1)
-    weights = np.concatenate([left * w, right * w], axis=-1) * np.exp(-z * z / 2) / math.sqrt(2 * math.pi)
+    z, weights = field.rule(mean, deviation)
     return z, weights, mean[..., None] + deviation[..., None] * z
 
 
@@ -75,7 +61,7 @@ class MeanMap:
 
     def following(self, mean: Any, variance: Any) -> tuple[Any, Any]:
         """Mean and variance behind a layer, for arrays of both."""
-        _, weights, x = _nodes(mean, np.sqrt(variance))
+        _, weights, x = _nodes(self.field, mean, np.sqrt(variance))
         f = self.field.f(x)
         first, second = (f * weights).sum(-1), (f * f * weights).sum(-1)
         return self.coupling * first, self.field.variance_w * second + self.field.variance_b

@@ -14,20 +14,23 @@ import numpy as np
 
 from snn_cli.arithmetic.arrays import Arrays
 from snn_cli.propagation import quadrature
+from snn_cli.propagation.resolution import resolved
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
     from snn_cli.activations.family import Baseline, Family
     from snn_cli.gaussian import Piecewise
+    from snn_cli.propagation.resolution import Resolution
 
     Array = NDArray[np.float64]
 
 SMALLEST, LARGEST = 1e-60, 1e60
-"""Second moments between which moments are evaluated. Beyond, every activation here is homogeneous of degree 0 or 1 to
-all digits of a double, and what is scaled by q stays as it is."""
+"""Second moments between which moments are evaluated, or less (`MeanField.largest`). Beyond, V counts as a power of q,
+which it is to all digits of a double for every activation with a line or a constant at either end, and what is scaled
+by q stays as it is."""
 
 SCAN = (1e-8, 1e8, 161)
 """Second moments, evenly spaced in the logarithm, between which fixed points are looked for closely."""
@@ -35,8 +38,24 @@ SCAN = (1e-8, 1e8, 161)
 FAR_SCAN = (1e-32, 1e32, 49)
 """The same further out, on either side: the ends, and points beyond each end of the close scan."""
 
+_AT_ONCE = 400_000  # nodes
+_NEARLY = 1e-6
+
+GAUSS: tuple[tuple[float, float], ...] = (
+    (0.5 - math.sqrt(0.15), 5 / 18),
+    (0.5, 4 / 9),
+    (0.5 + math.sqrt(0.15), 5 / 18),
+)
+"""Nodes and weights on ``[0, 1]``, for integrals of f' over so short a way that differences of f would cancel."""
+
+_OF_SLOPES = ("gain", "gain_slope", "gain_curvature", "gain_fourth", "mixed", "along")
+
 SAME = 8 * np.finfo(float).eps
 """Relative difference up to which two second moments count as equal: the rounding of one evaluation."""
+
+
+def _row_sums(values: Array, weights: Array) -> Array:
+    return np.asarray(np.einsum("ij,ij->i", values, weights))
 
 
 class LayerMoments(NamedTuple):
@@ -90,6 +109,42 @@ class MeanField:
         self._shape: Piecewise | None = None
         if shape is not None:
             self._shape = shape(Arrays(), {name: np.float64(value) for name, value in self.params.items()})
+        elif not self._unit_scale:
+            self._shape = self._rays()
+
+    @property
+    def _unit_scale(self) -> bool:
+        return bool(getattr(self.activation, "unit_scale", False))
+
+    def _rays(self) -> Piecewise | None:
+        """The shape of what is a line through 0 on either side of it; None for anything else."""
+        x = np.geomspace(1e-9, 1e9, 37)
+        found = []
+        for side in (-1.0, 1.0):
+            slope = float(self.f(np.array([side]))[0]) * side
+            if not (np.abs(self.f(side * x) - side * slope * x) <= 4 * np.finfo(float).eps * abs(slope) * x).all():
+                return None
+            found.append(np.float64(slope))
+        from snn_cli.gaussian import Piecewise
+
+        return Piecewise.of(Arrays(), np.float64(1.0), {(1, 0): found[0]}, {(1, 0): found[1]})
+
+    @cached_property
+    def resolution(self) -> Resolution | None:
+        """The panels of an activation that has neither closed forms nor the quick rule."""
+        if self._shape is not None or self._unit_scale:
+            return None
+        return resolved(self.activation, tuple(self.params.items()))
+
+    @cached_property
+    def largest(self) -> float:
+        """Second moment up to which moments are evaluated; beyond, V is taken as a power of q."""
+        return LARGEST if self.resolution is None else min(LARGEST, self.resolution.largest)
+
+    @cached_property
+    def at_zero(self) -> float:
+        """``f(0)``."""
+        return float(self.f(np.zeros(1))[0])
 
     @cached_property
     def homogeneous(self) -> bool:
@@ -120,7 +175,7 @@ class MeanField:
     def moments(self, q: Any) -> LayerMoments:
         """All expectations for an array of second moments ``q > 0``, of any shape."""
         q = np.asarray(q, dtype=np.float64)
-        inside = np.clip(q, SMALLEST, LARGEST)
+        inside = np.clip(q, SMALLEST, self.largest)
         return self._by_shape(inside) if self._shape is not None else self._by_quadrature(inside)
 
     def _by_shape(self, q: Array) -> LayerMoments:
@@ -155,49 +210,113 @@ class MeanField:
         )
         return LayerMoments(*(np.broadcast_to(np.asarray(m, dtype=np.float64), q.shape) for m in found))
 
+    def _second(self, q: Array, rough: bool) -> tuple[Array, Array]:
+        """``E[f^2]`` and ``q d/dq E[f^2]``, as `_by_quadrature` has them."""
+        flat = np.atleast_1d(q).ravel()
+        second, slope = np.empty_like(flat), np.empty_like(flat)
+        jumps = self.resolution is not None and self.resolution.jumps
+        for part, z, weights, over in self._rules(flat):
+            x = np.sqrt(flat[part])[:, None] * z
+            f = self._centred(x, self.f(x), weights, over)[1]
+            f2 = f * f
+            second[part] = over(f2, weights)
+            by_density = rough or jumps
+            slope[part] = over(f2, (z * z - 1) / 2 * weights) if by_density else over(x * f * self.df(x), weights)
+        return second.reshape(q.shape), slope.reshape(q.shape)
+
     def _by_quadrature(self, q: Array) -> LayerMoments:
         flat = np.atleast_1d(q).ravel()
         columns = [np.empty_like(flat) for _ in LayerMoments._fields]
-        scale = self.steepness * np.sqrt(flat)
-        octave = np.ceil(np.log2(np.maximum(scale, 1.0)))  # a rule serves its own octave only
-        groups = [np.flatnonzero(octave == each) for each in np.unique(octave)]
-        for part in (part for group in groups for part in np.array_split(group, math.ceil(len(group) / 64))):
-            z, weights = quadrature.rule(float(scale[part].max()))
+        jumps = self.resolution is not None and self.resolution.jumps
+        for part, z, weights, over in self._rules(flat):
             x = np.sqrt(flat[part])[:, None] * z
             f, df = self.f(x), self.df(x)
-            mean, mean_scale_slope = f @ weights, (x * df) @ weights / 2
-            if self.centralized:
-                f = f - mean[:, None]
+            mean, f = self._centred(x, f, weights, over)
+            mean_scale_slope = over(x * df, weights) / 2
             f2, df2 = f * f, df * df
             # d/dq E[g(sqrt(q) z)] = E[g He_2(z)] / 2q and the second derivative E[g He_4(z)] / 4q^2; a constant in g
             # has no part in them and would only cancel
             he2 = (z * z - 1) / 2 * weights
             he4 = (z**4 - 6 * z * z + 3) / 4 * weights
-            spread = df2 - self.df(np.zeros(1)) ** 2
+            start = float(self.df(np.zeros(1))[0])
+            spread = df2 - (start * start if math.isfinite(start) else 0.0)
+            second_slope, mean_slope = over(x * f * df, weights), over(df, weights)
+            if jumps:  # where f itself jumps, f' does not hold all of it
+                second_slope, mean_scale_slope = over(f2, he2), over(f, he2)
+                mean_slope = over(f, z * weights) / np.sqrt(flat[part])
             values = (
                 flat[part],
                 mean,
                 mean_scale_slope,
-                f2 @ weights,
-                (x * f * df) @ weights,
-                f2 @ he4 - (2 * mean_scale_slope**2 if self.centralized else 0),
-                (f2 * f2) @ weights,
-                df2 @ weights,
-                spread @ he2,
-                spread @ he4,
-                (df2 * df2) @ weights,
-                df @ weights,
-                (f2 * df2) @ weights,
-                df2 @ (z * z * weights),
+                over(f2, weights),
+                second_slope,
+                over(f2 - (0.0 if self.centralized else self.at_zero**2), he4)
+                - (2 * mean_scale_slope**2 if self.centralized else 0),
+                over(f2 * f2, weights),
+                over(df2, weights),
+                over(spread, he2),
+                over(spread, he4),
+                over(df2 * df2, weights),
+                mean_slope,
+                over(f2 * df2, weights),
+                over(df2, z * z * weights),
             )
             for column, value in zip(columns, values, strict=True):
                 column[part] = value
+        if self.resolution is not None and self.resolution.steep:
+            for name in _OF_SLOPES:
+                columns[LayerMoments._fields.index(name)][:] = np.inf
         return LayerMoments(*(column.reshape(q.shape) for column in columns))
 
-    def second_moment_map(self, q: Any) -> tuple[Any, Any]:
-        """``V(q)`` and ``q V'(q)`` for an array of q."""
+    def _rules(self, q: Array) -> Iterator[tuple[NDArray[np.intp], Array, Array, Callable[[Array, Array], Array]]]:
+        """Indices of second moments, a rule for them, z and weights, and the sum over its nodes."""
+        if self.resolution is None:
+            scale = self.steepness * np.sqrt(q)
+            octave = np.ceil(np.log2(np.maximum(scale, 1.0)))  # a rule serves its own octave only
+            groups = [np.flatnonzero(octave == each) for each in np.unique(octave)]
+            for part in (part for group in groups for part in np.array_split(group, math.ceil(len(group) / 64))):
+                yield part, *quadrature.rule(float(scale[part].max())), np.matmul
+            return
+        order = np.argsort(q)
+        many = math.ceil(len(q) * len(self.resolution.ends) * quadrature.NODES / _AT_ONCE)
+        for part in np.array_split(order, min(len(q), max(many, math.ceil(len(q) / 32)))):
+            yield part, *self.resolution.rule(0.0, np.sqrt(q[part])), _row_sums
+
+    def rule(self, mean: Any, deviation: Any) -> tuple[Array, Array]:
+        """Nodes z and weights of ``E[g(mean + deviation z)]`` for functions of f, for arrays along a further axis."""
+        if self.resolution is None:
+            return quadrature.shifted_rules(mean, deviation)
+        return self.resolution.rule(mean, deviation)
+
+    def change(self, x: Array, f: Array | None = None) -> Array:
+        """``f(x) - f(0)``; near 0, where that cancels, the integral of f' by three nodes of Gauss."""
+        f = self.f(x) if f is None else f
+        if not self.at_zero:
+            return f
+        change: Array = f - self.at_zero
+        near = np.abs(x) < 1e-3 * min(1.0, 1.0 if self.resolution is None else self.resolution.finest)
+        if near.any():
+            at = x[near]
+            change[near] = at * sum(w * self.df(t * at) for t, w in GAUSS)
+        return change
+
+    def _centred(
+        self, x: Array, f: Array, weights: Array, over: Callable[[Array, Array], Array]
+    ) -> tuple[Array, Array]:
+        """``E[f]``, and f, less its mean where it is centralized."""
+        if not self.centralized:
+            return over(f, weights), f
+        if not self.at_zero:
+            mean = over(f, weights)
+            return mean, f - mean[:, None]
+        change = self.change(x, f)
+        mean = over(change, weights)
+        return self.at_zero + mean, change - mean[:, None]
+
+    def second_moment_map(self, q: Any, rough: bool = False) -> tuple[Any, Any]:
+        """``V(q)`` and ``q V'(q)`` for an array of q; with ``rough`` the latter to a rounding of V, and without f'."""
         q = np.asarray(q, dtype=np.float64)
-        inside = np.clip(q, SMALLEST, LARGEST)
+        inside = np.clip(q, SMALLEST, self.largest)
         if self._shape is not None:
             f = self._shape.scaled(np.sqrt(inside))
             if self.centralized:
@@ -205,10 +324,15 @@ class MeanField:
             f2 = f * f
             second, slope = f2.expectation(), f2.derivative().times_power(1).expectation() / 2
         else:
-            m = self._by_quadrature(inside)
-            second, slope = m.second, m.second_slope
-        saturated = slope < second / 2  # V is homogeneous beyond: of degree 0 for tanh
-        ratio = np.where((inside == q) | saturated, 1.0, q / inside)
+            second, slope = self._second(inside, rough)
+        outside = inside != q
+        ratio = np.ones_like(q)
+        if outside.any():  # V is a power of q: of degree 0 for tanh, 1 for relu
+            power = slope[outside] / second[outside]
+            nearest = np.rint(2 * power) / 2
+            power = np.where(np.abs(power - nearest) < _NEARLY, nearest, power)
+            with np.errstate(all="ignore"):
+                ratio[outside] = (q[outside] / inside[outside]) ** power
         with np.errstate(over="ignore"):
             return (
                 self.variance_w * second * ratio + self.variance_b,

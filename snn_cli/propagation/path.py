@@ -1,4 +1,10 @@
-"""The second moment, layer by layer, and its fixed points, at infinite width."""
+"""The second moment, layer by layer, and its fixed points, at infinite width.
+
+V need not rise with q: tanh of an offset, or ``x exp(-x^2)``. But ``sqrt(q) V(q)`` does, the density of
+``x = sqrt(q) z`` times ``sqrt(q)`` rising everywhere (and ``q V(q)`` where f is centralized: the same for a pair). So V
+has in logarithms a slope above -1, no two second moments change places, and iterates tend to a fixed point, to 0 or to
+infinity, never to a cycle: what a continuous map without points of period 2 does (Coppel, 1955).
+"""
 
 from __future__ import annotations
 
@@ -14,10 +20,15 @@ from snn_cli.propagation.meanfield import FAR_SCAN, LARGEST, SAME, SCAN, SMALLES
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from snn_cli.activations.family import Baseline, Family
+
     Array = NDArray[np.float64]
 
 _NEWTON_STEPS = 60
 _CONVERGED = 1e-9  # corrections from which Newton's method is sure to be in its last steps
+_FOLLOWED, _GUESSED = 256, 20000
+_BISECTIONS = 46
+_NEAR = 1e-3  # of a fixed point that attracts
 _CHUNKS = (192, 4096)  # layers corrected at once, at first and at most
 
 
@@ -65,6 +76,26 @@ class Path(NamedTuple):
             return np.asarray(self.q[np.minimum(layers, last)] * scale)
 
 
+_MOST = 256
+_known: dict[Any, SecondMoment] = {}
+
+
+def second_moment(
+    activation: Family | Baseline,
+    params: tuple[tuple[str, float], ...],
+    variance_w: float,
+    variance_b: float,
+    centralized: bool = False,
+) -> SecondMoment:
+    """One for all that ask for the same: what it finds out about V, it keeps."""
+    key = id(activation), params, variance_w, variance_b, centralized  # the activation lives as long as what is kept
+    if key not in _known:
+        if len(_known) >= _MOST:
+            _known.clear()
+        _known[key] = SecondMoment(MeanField(activation, dict(params), variance_w, variance_b, centralized))
+    return _known[key]
+
+
 class SecondMoment:
     """Iterates of ``q[l+1] = V(q[l])`` and what they tend to."""
 
@@ -88,13 +119,13 @@ class SecondMoment:
         below = np.linspace(math.log(FAR_SCAN[0]), lo, FAR_SCAN[2])
         above = np.linspace(hi, math.log(FAR_SCAN[1]), FAR_SCAN[2])
         t = np.concatenate([below[:-1], close, above[1:]])
-        value, slope = self._log_map(t)
+        value, slope = self._log_map(t, rough=True)
         return t.tolist(), value.tolist(), slope.tolist()
 
-    def _log_map(self, t: Array) -> tuple[Array, Array]:
+    def _log_map(self, t: Array, rough: bool = False) -> tuple[Array, Array]:
         """``log V`` and ``d log V / d log q``, a power law beyond the second moments that can be evaluated."""
         inside = np.clip(t, math.log(SMALLEST), math.log(LARGEST))
-        value, slope = self.field.second_moment_map(np.exp(inside))
+        value, slope = self.field.second_moment_map(np.exp(inside), rough)
         with np.errstate(divide="ignore", invalid="ignore"):
             power = slope / value
             return np.log(value) + np.where(inside == t, 0.0, power * (t - inside)), power
@@ -119,12 +150,25 @@ class SecondMoment:
         if len(brackets):
             roots += self._refine(t[brackets], t[brackets + 1])
         found = []
-        if not self.field.variance_b and not self.field.f(np.zeros(1))[0]:
+        if self._keeps_zero:
             found.append(FixedPoint(0.0, self._at(SMALLEST)[1]))
         for root in sorted(roots):
             q = math.exp(root)
             found.append(FixedPoint(q, self._at(q)[1]))
         return tuple(found)
+
+    @property
+    def _keeps_zero(self) -> bool:
+        """Whether ``V(0) = 0``, or so small that it cannot be told from it."""
+        field = self.field
+        if field.variance_b:
+            return False
+        return field.centralized or field.variance_w * field.at_zero**2 < FAR_SCAN[0]
+
+    @cached_property
+    def monotone(self) -> bool:
+        """Whether V rises with q, as it does for every f that moves away from 0 on either side."""
+        return all(not slope < -SAME for slope in self._scan[2])
 
     def _refine(self, lo: Array, hi: Array) -> list[float]:
         """Roots of ``log V - log q``, one a bracket, by Newton's method kept inside it."""
@@ -147,7 +191,7 @@ class SecondMoment:
     def reached(self, q0: float) -> FixedPoint | None:
         """The fixed point that iterates from ``q0`` tend to; None where they run off to infinity.
 
-        V is increasing for every activation here, so iterates are monotone and end at the next fixed point.
+        Where V rises they are monotone, and end at the next one.
         """
         value, slope = self._at(q0)
         here = FixedPoint(q0, slope)
@@ -155,10 +199,64 @@ class SecondMoment:
             return here
         if abs(value / q0 - 1) <= SAME:
             return here
+        if not self.monotone:
+            return self._followed(q0)
         if value > q0:
             return next((point for point in self.fixed_points if point.q > q0), None)
         below = [point for point in self.fixed_points if point.q < q0]
         return below[-1] if below else None
+
+    def basin(self, end: FixedPoint) -> tuple[float | None, float | None]:
+        """Second moments around a fixed point that attracts from which iterates tend to it; None where there is no end.
+
+        Where V does not leave the interval between the next fixed points on either side, that is it. Else V, falling,
+        takes some of its second moments beyond: the ends are then bisected.
+        """
+        below = [point.q for point in self.fixed_points if point.q < end.q]
+        above = [point.q for point in self.fixed_points if point.q > end.q]
+        low, high = max(below, default=0.0), min(above, default=math.inf)
+        t, value, _ = self._scan
+        inside = [(x, v) for x, v in zip(t, value, strict=True) if low < math.exp(x) < high]
+        if all(low <= math.exp(v) <= high for _, v in inside):
+            return low or None, high if high < math.inf else None
+        at = math.log(end.q)
+        down = [x for x, _ in reversed(inside) if x < at]
+        up = [x for x, _ in inside if x > at]
+        far = high if high < math.inf else None
+        return self._edge(end, down, low or None), self._edge(end, up, far)
+
+    def _edge(self, end: FixedPoint, ways: list[float], last: float | None) -> float | None:
+        """Where iterates no longer tend to ``end``, going outwards over logarithms of q; ``last`` where all do."""
+        inner = math.log(end.q)
+        for outer in ways:
+            if self.reached(math.exp(outer)) != end:
+                break
+            inner = outer
+        else:
+            return last
+        for _ in range(_BISECTIONS):
+            middle = (inner + outer) / 2
+            if self.reached(math.exp(middle)) == end:
+                inner = middle
+            else:
+                outer = middle
+        return math.exp((inner + outer) / 2)
+
+    def _followed(self, q0: float) -> FixedPoint | None:
+        """`reached` where V falls somewhere: layer by layer, and on the interpolated map where that takes long."""
+        zero = next((point for point in self.fixed_points if not point.q), None)
+        points = [point for point in self.fixed_points if point.q]
+        q = q0
+        for _ in range(_FOLLOWED):
+            q = self._at(q)[0]
+            near = [point for point in points if point.stable and abs(q / point.q - 1) <= _NEAR]
+            if near or not FAR_SCAN[0] < q < FAR_SCAN[1]:
+                return near[0] if near else zero if q <= FAR_SCAN[0] else None
+        t = self._guess(math.log(q), _GUESSED)[-1]
+        if not math.log(FAR_SCAN[0]) < t < math.log(FAR_SCAN[1]):
+            return zero if t < 0 else None
+        ends = [(abs(math.log(point.q) - t), point) for point in points] + ([(-t, zero)] if zero and t < 0 else [])
+        return min(ends, key=lambda pair: pair[0])[1] if ends else None
 
     def path(self, q0: float, depth: int) -> Path:
         """The first ``depth`` iterates from ``q0``."""
@@ -215,7 +313,7 @@ class SecondMoment:
                 error = a * error + b
                 corrections[i] = error
             before, size = size, float(np.abs(corrections).max())
-            if size < _CONVERGED and size > before / 2:  # what is left is rounding
+            if size < _CONVERGED and (not size or size > before / 2):  # what is left is rounding
                 break
             t = t + corrections
         with np.errstate(over="ignore", under="ignore"):

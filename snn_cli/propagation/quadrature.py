@@ -1,7 +1,8 @@
-"""Gaussian expectations of any activation by Gauss-Legendre panels, split where the activation has its kink.
+"""Gaussian expectations by Gauss-Legendre panels, for functions that are analytic on each side of 0.
 
-For functions that are analytic on each side of 0 and change on a scale of 1, at any second moment: the panels follow
-the scale of the normal density and that of the activation, whichever is finer. Nothing is cut off that a double shows.
+They change on a scale of 1, at any second moment: the panels follow the scale of the normal density and that of the
+activation, whichever is finer. Nothing is cut off that a double shows. Of kinks elsewhere and of other scales:
+`resolution`.
 """
 
 from __future__ import annotations
@@ -22,19 +23,22 @@ EDGE = 13.5
 NODES = 20
 """Nodes a panel: with a pole (tanh, at distance pi/2) one and a half panel lengths away the error is below 1e-16."""
 
-_NORMAL_PANEL = 1.5
+NORMAL_PANEL = 1.5
+"""Panels on which the density is resolved."""
+
 _ACTIVATION_PANELS = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 40.0)
 
 
 @cache
-def _legendre(n: int) -> tuple[Array, Array]:
+def legendre(n: int) -> tuple[Array, Array]:
+    """Nodes and weights of Gauss-Legendre on ``[-1, 1]``."""
     nodes, weights = np.polynomial.legendre.leggauss(n)
     return nodes, weights
 
 
 def panels(ends: Array, n: int = NODES) -> tuple[Array, Array]:
     """Nodes and weights, of shape (n * panels,), of Gauss-Legendre on each panel between ``ends``."""
-    nodes, weights = _legendre(n)
+    nodes, weights = legendre(n)
     half = np.diff(ends) / 2
     middle = (ends[1:] + ends[:-1]) / 2
     return (middle[:, None] + half[:, None] * nodes).ravel(), (half[:, None] * weights).ravel()
@@ -42,7 +46,7 @@ def panels(ends: Array, n: int = NODES) -> tuple[Array, Array]:
 
 def breakpoints(scale: float, edge: float = EDGE) -> Array:
     """Ends of the panels on ``[0, edge]`` for ``f(scale z)``."""
-    ends = {*np.arange(0.0, edge, _NORMAL_PANEL), edge}
+    ends = {*np.arange(0.0, edge, NORMAL_PANEL), edge}
     if scale > 1:
         ends.update(x / scale for x in _ACTIVATION_PANELS if x / scale < edge)
     return np.array(sorted(ends))
@@ -68,6 +72,24 @@ def shifted_rule(kink: float, scale: float) -> tuple[Array, Array]:
     ends = np.unique(np.clip(np.concatenate([left, right]), -EDGE, EDGE))
     z, weights = panels(ends)
     return z, weights * np.exp(-z * z / 2) / np.sqrt(2 * np.pi)
+
+
+def shifted_rules(mean: Any, deviation: Any) -> tuple[Array, Array]:
+    """Nodes z and weights of ``E[g(mean + deviation z)]``, for arrays of both, along a further axis."""
+    mean, deviation = np.broadcast_arrays(np.asarray(mean, dtype=np.float64), np.asarray(deviation, dtype=np.float64))
+    kink = np.clip(-mean / deviation, -EDGE, EDGE)[..., None]
+    t, w = _side()
+    left, right = EDGE + kink, EDGE - kink
+    z = np.concatenate([kink - left * t, kink + right * t], axis=-1)
+    weights = np.concatenate([left * w, right * w], axis=-1) * np.exp(-z * z / 2) / np.sqrt(2 * np.pi)
+    return z, weights
+
+
+@cache
+def _side() -> tuple[Array, Array]:
+    """Nodes and weights on ``[0, 1]``, panels narrowing towards 0."""
+    ends = {*np.linspace(0, 1, 19), *(2.0 ** -np.arange(5, 14))}
+    return panels(np.array(sorted(ends)), 16)
 
 
 def expectations(values: Any, weights: Array) -> Any:

@@ -94,7 +94,10 @@ def _expectations(field: MeanField, mean: Array, variance: Array) -> _Expectatio
 def _hermite(field: MeanField, mean: float, variance: float) -> tuple[Array, Array, Array, float]:
     """Coefficients of ``f, f^2, f'^2`` of ``N(mean, variance)`` in normalized Hermite polynomials; ``E[f'^2]``."""
     deviation = math.sqrt(variance)
-    z, weights = shifted_rule(-mean / deviation, field.steepness * deviation)
+    if field.resolution is None:
+        z, weights = shifted_rule(-mean / deviation, field.steepness * deviation)
+    else:
+        z, weights = field.resolution.rule(mean, deviation)
     f, df = field.f(mean + deviation * z), field.df(mean + deviation * z)
     previous, current = np.zeros_like(z), np.ones_like(z)
     rows = []

@@ -32,6 +32,8 @@ class Note(str, Enum):
     NO_FIXED_POINT = "no-fixed-point"
     VANISHES = "vanishes"
     EVERY_SECOND_MOMENT_FIXED = "every-second-moment-fixed"
+    CORRELATION_NOT_FOLLOWED = "correlation-not-followed"
+    EXTRAPOLATED_IN_Q = "extrapolated-in-q"
     NEVER_SETTLES = "never-settles"
     OVERFLOW = "overflow"
     UNDERFLOW = "underflow"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = (
     ("activation", lambda r: name(r)),
-    ("verdict", lambda r: "self-normalizing" if r.self_normalizing else "no"),
+    ("verdict", lambda r: _verdict(r)),
     ("gamma", lambda r: r.mended.gamma),
     ("at sigma_w", lambda r: r.mended.sigma_w),
     ("chi", lambda r: r.mended.chi),
@@ -25,6 +25,18 @@ _COLUMNS = (
     ("E[f'^2]", lambda r: r.chi),
     ("monotone", lambda r: "yes" if r.monotone else "no"),
 )
+
+
+def _verdict(record: Analysis) -> str:
+    """As it is, or else what the sigma_w that keeps q = 1 makes of it."""
+    if record.self_normalizing:
+        return "self-normalizing"
+    gain, gamma = record.mended.chi, record.mended.gamma
+    if gain is None or gamma is None:
+        return "vanishes"
+    if not gamma < 1:
+        return "no: q does not return"
+    return "with that sigma_w" if gain >= 1 else "no: gradients shrink"
 
 
 def name(record: Analysis) -> str:
@@ -128,8 +140,8 @@ def table(records: Sequence[Analysis], *, width: int | None = None, shorten: boo
     lines = ["  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)).rstrip() for row in cells]
     lines[0] = bold(lines[0], color)
     caption = (
-        "The strongest first: gamma, and chi = E[f'^2], with weights of the sigma_w that keeps q = 1. The verdict is "
-        "on f as it is: E[f^2] = 1, E[f'^2] >= 1 and gamma < 1."
+        "The strongest first: gamma, and chi, with weights of the sigma_w that keeps q = 1. The verdict is on f as it "
+        "is, E[f^2] = 1, E[f'^2] >= 1 and gamma < 1, or else with that sigma_w."
     )
     return "\n".join([*lines, "", *wrapped(caption, width)])
 

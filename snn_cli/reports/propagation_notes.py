@@ -19,6 +19,13 @@ _SENTENCES = {
     Note.EVERY_SECOND_MOMENT_FIXED: "Every second moment is a fixed point: nothing brings q back.",
     Note.NO_FIXED_POINT: "q grows without end: there is no fixed point above it.",
     Note.VANISHES: "q shrinks to 0: there is no fixed point below it.",
+    Note.CORRELATION_NOT_FOLLOWED: (
+        "f changes too often within reach of these second moments for correlations to be followed."
+    ),
+    Note.EXTRAPOLATED_IN_Q: (
+        "f overflows, or oscillates too fast to be resolved, at second moments on the way: there V is extrapolated "
+        "as a power of q."
+    ),
     Note.NEVER_SETTLES: "gamma is not below 1: the spread of q grows with every layer.",
     Note.OVERFLOW: "q overflows on the way; gradients go on in logarithms.",
     Note.UNDERFLOW: "q underflows to 0 on the way; gradients go on in logarithms.",

@@ -59,6 +59,13 @@ _SENTENCES = {
         "These networks cannot tell the prediction at this fan-in from that of infinite width; --trials {needed} would."
     ),
     Note.FINITE_WIDTH_EXTRAPOLATED: "q fluctuates by more than half of itself: theory is stretched at this fan-in.",
+    Note.CORRELATION_NOT_FOLLOWED: (
+        "f changes too often within reach of these second moments for correlations to be followed."
+    ),
+    Note.EXTRAPOLATED_IN_Q: (
+        "f overflows, or oscillates too fast to be resolved, at second moments on the way: there V is extrapolated "
+        "as a power of q."
+    ),
     Note.NEVER_SETTLES: "gamma is not below 1: the spread of q grows with every layer.",
     Note.EVERY_SECOND_MOMENT_FIXED: "Every second moment is a fixed point: nothing brings q back.",
     Note.NO_FIXED_POINT: "Theory: q grows without end.",

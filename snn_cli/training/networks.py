@@ -27,6 +27,9 @@ _MODULES: dict[str, Callable[..., nn.Module]] = {
     "gelu": nn.GELU,
     "silu": nn.SiLU,
     "elu": nn.ELU,
+    "mish": nn.Mish,
+    "softplus": nn.Softplus,
+    "hardswish": nn.Hardswish,
     "linear": nn.Identity,
 }
 _FAMILIES: dict[str, Callable[..., nn.Module]] = {"selu": SELU, "dselu": DSELU, "lselu": LSELU, "sselu": SSELU}
