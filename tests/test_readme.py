@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from conftest import ROOT
-from pages import assert_links, assert_printed, blocks, checked, consoles, shell
+from pages import NUMBER, assert_links, assert_printed, blocks, checked, consoles, shell
 
 PAGE = ROOT / "README.md"
 README = PAGE.read_text(encoding="utf-8")
@@ -36,13 +37,20 @@ def test_set_up_is_two_commands():
     assert test.endswith("python -m pytest")
 
 
-def test_the_other_shell_blocks_run(tmp_path):
+def test_the_other_shell_blocks_run_and_the_figure_is_what_they_draw(tmp_path):
     pytest.importorskip("matplotlib")
     pytest.importorskip("torch")
     for block in BLOCKS[2:]:
-        done = shell(block, cwd=tmp_path)
+        done = shell(f"set -e\n{block}", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
-    assert (tmp_path / "solutions.svg").exists()
+    (name,) = re.findall(r"!\[[^]]+\]\((docs/_static/\S+\.svg)\)", README)
+    shown, drawn = (path.read_text(encoding="utf-8") for path in (ROOT / name, tmp_path / Path(name).name))
+    assert re.findall(r"<text.*?</text>", drawn) == re.findall(r"<text.*?</text>", shown)
+    made_by = re.compile(r"Matplotlib v[\d.]+")
+    if made_by.findall(drawn) == made_by.findall(shown):
+        assert NUMBER.sub("#", drawn) == NUMBER.sub("#", shown)
+        pairs = zip(NUMBER.findall(drawn), NUMBER.findall(shown), strict=True)
+        assert all(float(a) == pytest.approx(float(b), rel=1e-3, abs=1e-2) for a, b in pairs)
 
 
 def test_python_block_runs_and_its_comments_hold(tmp_path):
