@@ -38,6 +38,8 @@ def analyze(
     epsilon: Number | None = None,
     *,
     params: Solution | Propagation | Mapping[str, Any] | None = None,
+    expr: str | None = None,
+    set: Mapping[str, Number] | None = None,  # noqa: A002
     depth: int | str | None = None,
     fanin: int | str | None = None,
     lam: Number | None = None,
@@ -49,15 +51,16 @@ def analyze(
 ) -> Analysis:
     """Hold an activation against the definition: ``E[f^2] = 1``, ``E[f'^2] = 1 + epsilon``, ``gamma < 1``.
 
-    act, epsilon, params, depth, fanin, lam, lambda_min, zero_mean, weights, sigma_w, sigma_b
+    act, epsilon, params, expr, set, depth, fanin, lam, lambda_min, zero_mean, weights, sigma_w, sigma_b
         As for ``simulate``: a family is solved, a baseline is as it is. Depth, fan-in and deviations are those of the
         network whose gradient, fixed points and basin stand in the record; the moments and the verdict are of f alone.
 
     Raises as ``simulate``. Source: theory, sections 2, 4 and 5; the inequality of Poincare for Gaussian variables
     (Chernoff, 1981) bounds epsilon from below by ``-E[f]^2`` where ``E[f^2] = 1``.
     """
+    record = activations.with_expression(params, expr, set, act)
     request = check(
-        act, epsilon, params=params, depth=depth, fanin=fanin, lam=lam, lambda_min=lambda_min, zero_mean=zero_mean,
+        act, epsilon, params=record, depth=depth, fanin=fanin, lam=lam, lambda_min=lambda_min, zero_mean=zero_mean,
         weights=weights, sigma_w=sigma_w, sigma_b=sigma_b, profile=False,
     )  # fmt: skip
     theory = run(request._replace(correlations=False))

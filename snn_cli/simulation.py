@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, overload
 import numpy as np
 
 from snn_cli import activations, ensembles
+from snn_cli.activations.family import Baseline
 from snn_cli.errors import CannotCompute, InputError, SnnError
 from snn_cli.exact import Number, nearest_double, positive_integer, rational
 from snn_cli.propagation import fluctuations as finite_theory
@@ -113,6 +114,8 @@ def simulate(  # type: ignore[misc]  # the options of the signatures above are t
     input: str | None = None,  # noqa: A002
     weights_from: str | None = None,
     params: Solution | Propagation | Mapping[str, Any] | None = None,
+    expr: str | None = None,
+    set: Mapping[str, Number] | None = None,  # noqa: A002
     depth: int | str | None = None,
     fanin: int | str | None = None,
     widths: Sequence[int] | str | None = None,
@@ -139,6 +142,8 @@ def simulate(  # type: ignore[misc]  # the options of the signatures above are t
         An activation, solved as ``solve`` does it; epsilon defaults to ``1/depth``. Baselines take none of the others.
     params
         Instead of those: a Solution, or a record with ``act`` and ``params``. Its depth and fan-in are the defaults.
+    expr, set
+        Or a formula in x, such as ``"where(x > 0, x, a*(exp(x) - 1))"``, and values of its parameters by name.
     depth, fanin, widths
         Number of blocks (100), fan-in of each (None: infinite width), or the widths of ``x[0] ... x[depth]``, as a
         sequence or as text such as ``784,1024x10,10``.
@@ -166,6 +171,7 @@ def simulate(  # type: ignore[misc]  # the options of the signatures above are t
         from snn_cli.models import arguments, simulate_path
 
         return simulate_path(**arguments(simulate, locals(), simulate_path))
+    params = activations.with_expression(params, expr, set, act)
     return run(
         _request(
             act, epsilon, params, depth, fanin, widths, (lam, lambda_min, zero_mean), weights, sigma_w, sigma_b,
@@ -463,11 +469,13 @@ def _source(
         names = ", ".join((*activations.SOLVABLE, *activations.BASELINES))
         raise InputError(f"--act must be one of {names}", "--act lselu")
     activations.find(act)
-    if act in activations.BASELINES:
+    if act not in activations.SOLVABLE:
         if epsilon is not None or closed:
             option = "--epsilon" if epsilon is not None else "a closure of lambda"
             raise InputError(f"{act} has no parameters to solve for, so {option} cannot be met", "--act lselu")
-        return Activation(act, (), None)
+        if activations.is_bare(act):
+            return Activation(act, (), None)
+        return given_activation(activations.of_expression(act))
     auto = isinstance(epsilon, str) and epsilon.strip() == "auto"
     if auto and fan_in is None:
         raise InputError("--epsilon auto needs the fan-in that it is meant for", "--epsilon auto --fanin 1024")
@@ -491,13 +499,16 @@ def _solved(
 def given_activation(params: Any) -> Activation:
     """The activation of a record: a Solution, a Propagation, or a mapping with ``act`` and ``params``.
 
-    Raises InputError for an unknown activation, and for a parameter that is missing, unknown or no finite number.
+    Raises InputError for an unknown activation, one of installed code, and a parameter that is missing, unknown or no
+    finite number.
     """
     act, values = _field(params, "act"), _field(params, "params")
     if not isinstance(act, str):
         raise InputError(
             "--params holds no activation: it needs a field act", '{"act": "lselu", "params": {"lambda": 1, ...}}'
         )
+    if act.partition(":")[0] in activations.SCHEMES:  # a record is data: reading one runs nobody's code
+        raise InputError(f"--params: {act} is installed code, and no record may have it run", f"--act {act}")
     try:
         given = dict(values) if values is not None else {}
     except (TypeError, ValueError):
@@ -517,7 +528,9 @@ def given_activation(params: Any) -> Activation:
         found.append((name, _double(value, name)))
     params_tuple = tuple(found)
     if act not in activations.SOLVABLE:
-        return Activation(act, params_tuple, None)
+        assert isinstance(family, Baseline)
+        family.check(dict(params_tuple))
+        return Activation(family.name, params_tuple, None)
     if dict(params_tuple)["lambda"] <= 0:
         raise InputError(f"--params: lambda of {act} must be above 0", _RECORD)
     with np.errstate(all="ignore"):

@@ -82,6 +82,50 @@ def test_damaged_gzip(tmp_path):
             data.load("mnist", str(tmp_path))
 
 
+def test_idx_under_its_other_name(tmp_path):
+    kept = write_idx(tmp_path)
+    for path in sorted(tmp_path.iterdir()):
+        path.rename(tmp_path / path.name.replace("-idx", ".idx"))
+    assert len(data.load("mnist", str(tmp_path)).train.labels) == len(kept["train"][1])
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("mnist", "t10k-labels-idx1-ubyte"), ("cifar10", "binary version"), ("cifar100", "test.bin"), ("folder", "CLASS")],
+)
+def test_an_empty_folder_and_what_it_should_be(tmp_path, name, words):
+    if name == "folder":
+        pytest.importorskip("PIL.Image")
+    with pytest.raises(InputError, match=r"has no (file|folder) ") as caught:
+        data.load(name, str(tmp_path))
+    assert caught.value.hint.startswith("--data-dir DIR, a folder with ")
+    assert words in caught.value.hint
+
+
+def test_damaged_images_are_decoded_or_refused(tmp_path):
+    """A changed or missing byte is an image of other pixels or an error of the user's, in every format."""
+    image = pytest.importorskip("PIL.Image")
+    from snn_cli.data.folder import decode
+
+    rng = np.random.default_rng(3)
+    whole = image.fromarray(rng.integers(0, 256, (9, 12, 3), dtype=np.uint8))
+    decoded = refused = 0
+    for suffix in ("png", "jpg", "bmp", "webp", "ppm"):
+        path = tmp_path / f"image.{suffix}"
+        whole.save(path)
+        content = path.read_bytes()
+        for _ in range(60):
+            wrong = bytearray(content[: rng.integers(1, 2 * len(content))])
+            wrong[rng.integers(min(40, len(wrong)))] = rng.integers(256)
+            path.write_bytes(wrong)
+            try:
+                decoded += decode(str(path)).mode == "RGB"
+            except InputError:
+                refused += 1
+    assert decoded + refused == 300
+    assert min(decoded, refused) > 20
+
+
 def test_idx_of_two_sizes_or_a_missing_file(tmp_path):
     write_idx(tmp_path)
     content = struct.pack(">4I", 0x803, 20, 4, 4) + bytes(20 * 16)

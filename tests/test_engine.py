@@ -222,7 +222,7 @@ def test_kernels_in_lower_precision(act):
 
 
 def test_derivative_is_the_slope_of_the_function():
-    x = np.array([-3.0, -1.0, -0.01, 0.01, 1.0, 3.0])
+    x = np.array([-2.9, -1.0, -0.01, 0.01, 1.0, 2.9])
     for act in ACTS:
         ahead, behind = (on_torch(act, params(act), x + h)[0] for h in (1e-5, -1e-5))
         np.testing.assert_allclose(on_torch(act, params(act), x)[1], (ahead - behind) / 2e-5, rtol=1e-6, atol=1e-9)

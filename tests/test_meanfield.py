@@ -18,6 +18,7 @@ from snn_cli import solve
 from snn_cli.activations import BASELINES, find
 from snn_cli.propagation.meanfield import MeanField
 from snn_cli.propagation.quadrature import rule, shifted_rule
+from snn_cli.propagation.resolution import resolve
 
 DIGITS = 32
 
@@ -307,8 +308,7 @@ def test_any_parameters(act, lam, alpha, beta, q):
     f = MeanField(find(act), params)
     q = 10**q
     m = f.moments(np.array([q]))
-    scale = math.sqrt(q) * (max(1, abs(beta)) if act == "sselu" else 1)
-    z, w = rule(scale)
+    z, w = resolve(f.f, f.df, [0.0]).rule(0.0, math.sqrt(q))
     x = math.sqrt(q) * z
     assert float(m.second[0]) == pytest.approx(float(w @ f.f(x) ** 2), rel=1e-10)
     assert float(m.gain[0]) == pytest.approx(float(w @ f.df(x) ** 2), rel=1e-10)

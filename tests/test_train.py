@@ -19,13 +19,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from conftest import ROOT
-from test_data import write_cifar, write_images
+from test_data import write_cifar, write_idx, write_images
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("sklearn")
 
 from snn_cli import InputError, SnnError, Training, activations, data, solve, train  # noqa: E402
 from snn_cli.engine.distributed import Ranks  # noqa: E402
+from snn_cli.records import Note  # noqa: E402
+from snn_cli.records.training import Tried  # noqa: E402
 from snn_cli.training import compare, journal, loop, networks  # noqa: E402
 from snn_cli.training.variants import parse  # noqa: E402
 
@@ -146,7 +148,7 @@ def test_the_schedule_rises_and_falls():
 def test_augmented_images_are_moved_and_mirrored():
     images = np.zeros((400, 1, 16, 16), np.float32)
     images[:, 0, 8, 3] = 1
-    found = loop.augmented(images, np.random.default_rng(0))
+    found = loop.moved(images, *loop.moves(400, (16, 16), np.random.default_rng(0)))
     places = [tuple(np.argwhere(image[0] == 1)[0]) for image in found]
     rows, columns = zip(*places, strict=True)
     assert set(rows) == {6, 7, 8, 9, 10}
@@ -256,7 +258,44 @@ def test_a_diverged_rate_is_not_chosen():
     assert record.diverged == 0
 
 
-@pytest.mark.parametrize("options", [{"precision": "bfloat16"}, {"channels_last": True}, {"weights": "orthogonal"}])
+def test_guessing_is_better_than_diverging():
+    """A run that diverged counts with the accuracy of guessing, which a rate that learned nothing can miss."""
+    lost, poor = Tried(0.1, 0.1, None, True), Tried(0.01, 0.09, 2.4, False)
+    assert max([lost, poor], key=compare._merit) is poor
+    better = Tried(0.001, 0.09, 2.3, False)
+    assert max([lost, poor, better], key=compare._merit) is better
+
+
+def test_the_last_step_can_diverge():
+    """One step of a whole epoch, whose loss is still finite: what the test images find is not."""
+    (record,) = train("linear", depth=4, fanin=16, epochs=1, batch=1442, lr="1e30", seeds=1)
+    assert math.isfinite(record.profile.loss[0])
+    assert (record.diverged, record.accuracy.runs, record.loss) == (1, (0.1,), None)
+    assert Note.DIVERGED in record.notes
+
+
+def test_one_rank_that_diverges_ends_the_run_of_all(monkeypatch):
+    """Ranks that went on alone would wait for the others without end."""
+    settings = loop.Settings(2, 64, 0.0, 0.2, False, "float32", False, False, torch.device("cpu"))
+    found = data.load("digits")
+    trainer = loop.Trainer(design(classes=10), parse("relu"), None, settings, found, 0, Ranks(torch.device("cpu")))
+    trainer._ranks = Ranks(torch.device("cpu"), 0, 2)
+    steps = []
+
+    def other(_, total):  # the second of two processes, whose third step overflows
+        if total.dim() == 0:
+            steps.append(1)
+            total += math.inf if len(steps) == 3 else 1.0
+
+    monkeypatch.setattr(loop.Trainer, "_sum", other)
+    monkeypatch.setattr(loop.Trainer, "_test", lambda *_: (1.0, 0.5))
+    trainer.run(np.arange(640), (found.test, np.arange(10)), 0.01, None, lambda _: None)
+    assert len(steps) == 3 + 10  # the epoch ended there, and its mean here is finite
+
+
+@pytest.mark.parametrize(
+    "options", [{"precision": "bfloat16"}, {"precision": "float16"}, {"channels_last": True}, {"weights": "orthogonal"}]
+)
 def test_options_of_the_loop(options):
     plain = train("sselu", architecture="conv", depth=4, fanin=8, epochs=1, lr="0.01", seeds=1)[0]
     other = train("sselu", architecture="conv", depth=4, fanin=8, epochs=1, lr="0.01", seeds=1, **options)[0]
@@ -320,6 +359,73 @@ def test_resumed_is_as_uninterrupted(tmp_path, at):
     assert os.listdir(tmp_path) == ["check"]
 
 
+@pytest.mark.parametrize(("at", "options"), [(30, {"augment": True}), (30, {"precision": "float16"}), (0, {})], ids=str)
+def test_ctrl_c_between_two_steps(tmp_path, monkeypatch, at, options):
+    """Pressed in the middle of the second epoch or before the first, it is obeyed before the next step."""
+    path = str(tmp_path / "check")
+    args = {**SMALL, "seeds": 1, "epochs": 3, **options}
+    whole = train("sselu+mixup", **args)
+    schedule, steps = loop.schedule, []
+
+    def interrupting(share):
+        steps.append(share)
+        if len(steps) == at:
+            os.kill(os.getpid(), signal.SIGINT)
+        return schedule(share)
+
+    def growth(*args):
+        if not at and not steps:
+            os.kill(os.getpid(), signal.SIGINT)
+        return before(*args)
+
+    before = networks.growth
+    monkeypatch.setattr(loop, "schedule", interrupting)
+    monkeypatch.setattr(networks, "growth", growth)
+    with pytest.raises(KeyboardInterrupt):
+        train("sselu+mixup", **args, checkpoint=path)
+    assert len(steps) == at
+    resumed = train("sselu+mixup", **args, resume=path)
+    assert steps == sorted(set(steps))  # every step once
+    assert [timeless(record) for record in resumed] == [timeless(record) for record in whole]
+
+
+def test_ctrl_c_twice_does_not_wait(tmp_path, monkeypatch):
+    path = tmp_path / "check"
+
+    def impatient(_):
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+        raise AssertionError("it went on")
+
+    monkeypatch.setattr(loop, "schedule", impatient)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        train("lselu", **SMALL, checkpoint=str(path))
+    assert not path.exists()
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_metrics_are_complete_after_a_kill(tmp_path):
+    """The checkpoint is written first: a kill can leave a line of the metrics cut short, or missing."""
+    check, path = tmp_path / "check", tmp_path / "metrics"
+    options = {**SMALL, "epochs": 3, "seeds": 1}
+    with pytest.raises(Stop):
+        train("lselu", **options, checkpoint=str(check), metrics=str(path), progress=stopping(2))
+    first, second = path.read_text().splitlines(keepends=True)
+    kept = check.read_bytes()
+    for left in (first, first + second[:20], "", second[:5]):
+        path.write_text(left)
+        check.write_bytes(kept)
+        train("lselu", **options, resume=str(check), metrics=str(path))
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        assert sorted(line["epoch"] for line in lines) == [0, 1, 2]
+    for other in ("a poem\n", '{"a": 1}\n', "[1]\n"):
+        path.write_text(other)
+        with pytest.raises(InputError, match="something else"):
+            train("lselu", **options, resume=str(check), metrics=str(path))
+        assert path.read_text() == other
+
+
 def test_more_seeds_and_variants_can_be_added(tmp_path):
     path = str(tmp_path / "check")
     train("lselu", **SMALL, checkpoint=path)
@@ -328,7 +434,7 @@ def test_more_seeds_and_variants_can_be_added(tmp_path):
     assert [timeless(record) for record in more] == [timeless(record) for record in whole]
 
 
-def test_a_killed_run_goes_on(tmp_path, snn):
+def test_a_killed_run_goes_on(tmp_path, call):
     path = tmp_path / "check"
     args = ("train", "--depth", "4", "--width", "16", "--epochs", "30", "--lr", "0.01", "--seeds", "1", "--act",
             "sselu+mixup", "--json")  # fmt: skip
@@ -343,8 +449,8 @@ def test_a_killed_run_goes_on(tmp_path, snn):
         time.sleep(wait)
         process.kill()
         assert process.wait() == -signal.SIGKILL
-    (resumed,) = snn(*args, "--resume", str(path)).records
-    (whole,) = snn(*args).records
+    (resumed,) = call(*args, "--resume", str(path)).records
+    (whole,) = call(*args).records
     assert timeless(resumed) == timeless(whole)
 
 
@@ -359,7 +465,8 @@ def kept(tmp_path):
 @pytest.mark.parametrize(
     "other",
     [{"depth": 5}, {"fanin": 17}, {"epochs": 3}, {"batch": 32}, {"seed": 1}, {"weight_decay": "0.1"},
-     {"epsilon": "0.1"}, {"lam": 1}, {"architecture": "conv"}, {"weights": "uniform"}],
+     {"epsilon": "0.1"}, {"lam": 1}, {"architecture": "conv"}, {"weights": "uniform"}, {"threads": 2},
+     {"channels_last": True}],
     ids=str,
 )  # fmt: skip
 def test_resume_of_another_comparison(kept, other):
@@ -384,6 +491,32 @@ def test_damaged_checkpoints(kept, call):
         assert "error: " in done.err
         assert "internal" not in done.err
         assert kept.read_bytes() == wrong
+
+
+def test_resume_with_other_images(tmp_path):
+    options = {**SMALL, "data": "mnist", "batch": 16, "seeds": 1}
+    for name in ("one", "two"):  # of random pixels
+        (tmp_path / name).mkdir()
+        write_idx(tmp_path / name)
+    train("lselu", **options, data_dir=str(tmp_path / "one"), checkpoint=str(tmp_path / "check"))
+    with pytest.raises(InputError, match="another comparison: its images"):
+        train("lselu", **options, data_dir=str(tmp_path / "two"), resume=str(tmp_path / "check"))
+
+
+def test_corrupt_checkpoints_are_read_or_refused(kept):
+    """Bytes changed where the archive lists its members, and anywhere: numpy and zipfile raise many things."""
+    content, rng = kept.read_bytes(), np.random.default_rng(0)
+    refused = 0
+    for number in range(300):
+        wrong = bytearray(content)
+        for place in rng.integers(len(wrong) - 1500 if number % 2 else 0, len(wrong), 8):
+            wrong[place] = rng.integers(256)
+        kept.write_bytes(wrong)
+        try:
+            journal.Journal.resumed(str(kept), {})
+        except InputError as error:
+            refused += "no whole checkpoint" in str(error)
+    assert refused > 200
 
 
 def test_a_pickle_is_not_opened(tmp_path):
@@ -440,6 +573,20 @@ def test_table_and_csv(call):
     assert float(rows[1]["difference"]) == pytest.approx(float(rows[1]["accuracy"]) - float(rows[0]["accuracy"]))
 
 
+def test_the_grid_is_shown(call):
+    table = call(*ARGS, "--act", "relu,lselu", "--lr", "0.01,1e9", "--seeds", "1").out
+    lines = table.splitlines()
+    place = lines.index("accuracy on validation images, by learning rate")
+    assert lines[place + 1].split() == ["0.01", "1000000000.0"]
+    for line, name in zip(lines[place + 2 : place + 4], ("relu", "lselu"), strict=True):
+        variant, chosen, lost = line.split()
+        assert (variant, lost) == (name, "diverged")
+        assert chosen.endswith("*")
+        assert 0 < float(chosen[:-1]) < 1
+    assert "no saying how much of it is chance" in table
+    assert "by learning rate" not in call(*ARGS, "--act", "lselu").out
+
+
 def test_the_conclusion_is_no_bolder_than_the_seeds():
     from snn_cli.reports.training import Table
 
@@ -473,6 +620,8 @@ def test_the_conclusion_is_no_bolder_than_the_seeds():
         (("--epochs", "0"), "--epochs"),
         (("--batch", "1.5"), "--batch"),
         (("--batch", "5000"), "1157 images to train on"),
+        (("--batch", "5000", "--lr", "0.01"), "1442 images to train on"),
+        (("--batch", "1"), "two images a process"),
         (("--seeds", "nan"), "--seeds"),
         (("--seed", "-1"), "--seed"),
         (("--lr", "0"), "above 0"),
@@ -505,6 +654,35 @@ def test_images_too_small_for_the_architecture(call):
     done = call("train", "--architecture", "conv-mobilenet-v1")
     assert done.code == 2
     assert "32 x 32" in done.err
+
+
+def test_a_machine_that_is_not_enough(call, monkeypatch):
+    inductor = type("InductorError", (RuntimeError,), {"__module__": "torch._inductor.exc"})
+    plan = compare.check("lselu", compile=True)
+    for error, words, hint in (
+        (
+            torch.OutOfMemoryError("CUDA out of memory\nmore"),
+            "cpu ran out of memory: CUDA out of memory",
+            "--batch 32, ",
+        ),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "cpu ran out of memory: Default", "--batch 32, "),
+        (MemoryError(), "cpu ran out of memory", "--batch 32, or a smaller network"),
+        (inductor("no compiler\n\nmore"), "--compile does not work here: no compiler", "leave out --compile"),
+        (RuntimeError("[x] Connection closed by peer [y]"), "a process of this run is gone: [x]", None),
+    ):
+        found = compare._explained(error, plan, "cpu")
+        assert str(found).startswith(words)
+        assert "more" not in str(found)
+        assert found.hint == hint or found.hint.startswith(hint)
+    assert compare._explained(RuntimeError("a defect"), plan, "cpu") is None
+    assert compare._explained(inductor("x"), compare.check("lselu"), "cpu") is None
+
+    def fail(*_args, **_options):
+        raise MemoryError
+
+    monkeypatch.setattr(loop.Trainer, "run", fail)
+    done = call(*ARGS, "--act", "lselu")
+    assert (done.code, done.err) == (3, "error: cpu ran out of memory\nhint: --batch 32, or a smaller network\n")
 
 
 def test_a_device_that_is_not_there(call):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from snn_cli.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     from snn_cli.activations.family import Baseline, Family
+    from snn_cli.exact import Number
 
 SOLVABLE = {
     "selu": "snn_cli.activations.selu",
@@ -34,6 +35,12 @@ BASELINES = {
     "linear": "snn_cli.activations.linear",
 }
 """Activations to compare with, as torch has them by default; they have no parameters to solve for."""
+
+
+SCHEMES = {
+    "torch": "snn_cli.engine.imported",
+}
+"""Scheme of a name such as ``torch:module:Name`` -> module whose ``baseline(name)`` is the activation."""
 
 
 def get(name: str) -> Family:
@@ -61,9 +68,10 @@ def get(name: str) -> Family:
 
 
 def find(name: str, params: Collection[str] = ()) -> Family | Baseline:
-    """The activation of that name: a family, a baseline, or with ``params`` a baseline wrapped as ``a f(b x + c) + d``.
+    """The activation of that name: a family, a baseline, with ``params`` a baseline wrapped as ``a f(b x + c) + d``, an
+    activation of installed code (``torch:module:Name``), or an expression in x.
 
-    Raises InputError, with the nearest name, for one that is not in the registry.
+    Raises InputError, with the nearest name, for a word that is not in the registry, and for what is no expression.
     """
     if name in SOLVABLE:
         return get(name)
@@ -74,6 +82,14 @@ def find(name: str, params: Collection[str] = ()) -> Family | Baseline:
 
             return wrapped(baseline)
         return baseline
+    scheme = name.partition(":")[0]
+    if scheme in SCHEMES:
+        imported: Baseline = import_module(SCHEMES[scheme]).baseline(name)
+        return imported
+    if is_expression(name):
+        from snn_cli.activations import expression
+
+        return expression.baseline(name)
     from difflib import get_close_matches
 
     known = (*SOLVABLE, *BASELINES)
@@ -81,3 +97,56 @@ def find(name: str, params: Collection[str] = ()) -> Family | Baseline:
     raise InputError(
         f"no activation is called {name!r}; there are {', '.join(known)}", f"--act {nearest[0] if nearest else 'lselu'}"
     )
+
+
+def is_expression(name: str) -> bool:
+    """Whether a name is read as a formula: ``x``, and what is no single word."""
+    word = name.strip().replace("-", "_")
+    if name.partition(":")[0] in SCHEMES:
+        return False
+    return name == "x" or not (name.isidentifier() or not word or word in (*SOLVABLE, *BASELINES))
+
+
+def is_bare(name: str) -> bool:
+    """Whether an activation is complete by its name: a baseline, or one of installed code."""
+    return name in BASELINES or name.partition(":")[0] in SCHEMES
+
+
+def with_expression(params: Any, expr: str | None, values: Mapping[str, Number] | None, act: str | None = None) -> Any:
+    """``params``, or the record of an expression that is given instead. Raises InputError for both, and for none."""
+    if expr is None:
+        if values:
+            raise InputError("--set gives the parameters of --expr values, and there is no --expr", "leave out --set")
+        return params
+    if params is not None or act is not None:
+        raise InputError(
+            "--expr gives the activation; it contradicts --act and --params", "leave out --act and --params"
+        )
+    return of_expression(expr, values)
+
+
+def of_expression(text: str, values: Mapping[str, Number] | None = None) -> dict[str, Any]:
+    """A record ``{"act", "params"}`` of an expression, with a value for each of its parameters.
+
+    Raises InputError for what is no expression, a parameter without a value, and a value without a parameter.
+    """
+    from snn_cli.activations import expression
+    from snn_cli.exact import nearest_double, rational
+
+    found = expression.read(text)
+    given = dict(values or {})
+    for parameter, column in zip(found.parameters, found.columns, strict=True):
+        if parameter not in given:
+            raise InputError(
+                f"expression, column {column}: {parameter} has no value",
+                f"--expr '{found.name}' --set {parameter}=1",
+            )
+    for extra in given:
+        if extra not in found.parameters:
+            own = ", ".join(found.parameters) or "none"
+            raise InputError(
+                f"--set {extra}: the expression has no parameter {extra}; it has {own}",
+                f"leave out --set {extra}",
+            )
+    params = {each: nearest_double(rational(given[each], f"--set {each}")) for each in found.parameters}
+    return {"act": found.name, "params": params}

@@ -87,6 +87,8 @@ class Baseline(NamedTuple):
     kinks
         ``kinks(mp, params)``: where f or a derivative of any order jumps, in rising order; ``mp`` is an mpmath context,
         or None for doubles. Between them f is analytic.
+    check
+        ``check(params)``: raises InputError for values with which it is no activation.
     """
 
     name: str
@@ -98,6 +100,7 @@ class Baseline(NamedTuple):
     precise: Callable[[Any, Any, Values], tuple[Any, Any]] | None = None
     kinks: Callable[[Any, Values], tuple[Any, ...]] = lambda _mp, _params: ()
     unit_scale: bool = False
+    check: Callable[[Values], None] = lambda _params: None
 
 
 WRAP = ("a", "b", "c", "d")

@@ -8,7 +8,15 @@ import click
 
 from snn_cli import activations
 from snn_cli.cli.main import CANNOT_COMPUTE, OK, fail
-from snn_cli.cli.options import closure_options, complete_any_act, complete_file, output_format, output_options
+from snn_cli.cli.options import (
+    closure_options,
+    complete_any_act,
+    complete_file,
+    expression_options,
+    expressions,
+    output_format,
+    output_options,
+)
 from snn_cli.cli.output import Output
 from snn_cli.ensembles import ENSEMBLES
 from snn_cli.errors import InputError, SnnError
@@ -35,6 +43,7 @@ PASSED_ON = ("epsilon", "depth", "fanin", "lam", "lambda_min", "weights", "sigma
     shell_complete=complete_file,
     help="Activations from records, one a line (- is standard input), instead of --act.",
 )
+@expression_options
 @click.option("--depth", metavar="L", help="Layers of the network.  [default: 100]")
 @click.option("--fanin", "--width", "fanin", metavar="N", help="Fan-in of each.  [default: infinite]")
 @closure_options
@@ -55,6 +64,7 @@ def command(**given: Any) -> int:
     Examples:
       snn analyze --act gelu
       snn analyze --act relu,elu,selu,gelu,mish,hardswish --fanin 1024 --depth 100
+      snn analyze --expr 'where(x > 0, x, a*(exp(x) - 1))' --set a=1.2 --json
     """
     output = Output()
     form = output_format(given["as_json"], given["as_csv"])
@@ -74,7 +84,8 @@ def command(**given: Any) -> int:
         except SnnError as error:
             if len(requests) == 1 or isinstance(error, InputError):
                 raise
-            fail(f"{request.get('act', 'the record')}: {error}", error.hint, error.exit_code)
+            act = request.get("act") or request["params"].get("act", "the record")
+            fail(f"{act}: {error}", error.hint, error.exit_code)
             failed = True
             continue
         records.append(record)
@@ -89,25 +100,28 @@ def command(**given: Any) -> int:
 
 def _requests(given: dict[str, Any]) -> list[dict[str, Any]]:
     common = {name: given[name] for name in PASSED_ON if given[name] is not None}
+    records = expressions(given)
     if given["params"] is not None:
-        if given["act"]:
-            raise InputError("--params and --act both give activations", "leave out --act")
+        if given["act"] or records:
+            raise InputError("--params and --act or --expr both give activations", "leave out --act and --expr")
         from snn_cli.cli.params import read
 
         return [{**common, "params": record} for record in read(given["params"])]
     names = [part.strip() for text in given["act"] for part in text.split(",")]
-    names = names or [*activations.SOLVABLE, *activations.BASELINES]
+    if not names and not records:
+        names = [*activations.SOLVABLE, *activations.BASELINES]
     solved = {**common, **({"zero_mean": True} if given["zero_mean"] else {})}
     own = ("epsilon", "lam", "lambda_min", "zero_mean")  # baselines have nothing to solve for
     bare = {name: value for name, value in common.items() if name not in own}
+    several = len(names) + len(records) > 1
     requests = []
     for name in names:
         activations.find(name)
-        options = bare if name in activations.BASELINES and len(names) > 1 else solved
-        if name in ("selu", "dselu") and len(names) > 1:
+        options = bare if several and name not in activations.SOLVABLE else solved
+        if name in ("selu", "dselu") and several:
             options = {key: value for key, value in solved.items() if key not in own[1:]}
         requests.append({"act": name, **options})
-    return requests
+    return [*requests, *({"params": record, **(bare if names else solved)} for record in records)]
 
 
 def _report(form: str) -> Any:

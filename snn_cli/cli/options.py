@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from snn_cli import activations
 from snn_cli.activations import BASELINES, SOLVABLE
 from snn_cli.errors import InputError
 
@@ -64,6 +65,86 @@ def act_option(function: F) -> F:
         shell_complete=_complete_act,
         help=f"Activation family: {', '.join(SOLVABLE)}. May be repeated or comma-separated.",
     )(function)
+
+
+def expression_options(function: F) -> F:
+    """``--expr`` and ``--set``: an activation as a formula, and values of its parameters."""
+    for option in (
+        click.option(
+            "--set",
+            "values",
+            metavar="NAME=V,..",
+            multiple=True,
+            help="Value of a parameter of --expr; repeated or comma-separated. A list or a range is a sweep.",
+        ),
+        click.option(
+            "--expr",
+            metavar="FORMULA",
+            multiple=True,
+            help="Your own activation, a formula in x and parameters, such as 'where(x > 0, x, a*(exp(x) - 1))'.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def expressions(given: dict[str, Any]) -> list[dict[str, Any]]:
+    """Records of ``--expr``, one for every combination of the values that ``--set`` gives to its parameters.
+
+    Raises InputError for what is no expression, a parameter without a value, and a value without a parameter.
+    """
+    texts, values = given["expr"], _values(given["values"])
+    if not texts:
+        activations.with_expression(None, None, {name: found[0] for name, found in values.items()})
+        return []
+    from itertools import product
+
+    from snn_cli.activations import expression
+
+    read = [expression.read(text) for text in texts]
+    known = {name for each in read for name in each.parameters}
+    records = []
+    for each in read:
+        own = {name: found for name, found in values.items() if name in each.parameters or name not in known}
+        for combined in product(*own.values()):
+            records.append(activations.of_expression(each.name, dict(zip(own, combined, strict=True))))
+    return records
+
+
+def single_values(texts: tuple[str, ...]) -> dict[str, Any]:
+    """Of ``--set``, one for each name. Raises InputError for a list or a range."""
+    found = _values(texts)
+    for name, values in found.items():
+        if len(values) > 1:
+            raise InputError(f"--set {name} has {len(values)} values; here it takes one", f"--set {name}=1.2")
+    return {name: values[0] for name, values in found.items()}
+
+
+def _values(texts: tuple[str, ...]) -> dict[str, list[Any]]:
+    """``a=1,b=2`` by name; what follows a comma without a name is one more value of the one before."""
+    from snn_cli.cli.sweep import numbers
+
+    written: dict[str, list[str]] = {}
+    name = ""
+    for text in texts:
+        for part in text.split(","):
+            before, equals, after = part.partition("=")
+            if equals:
+                name = before.strip()
+                if name in written:
+                    raise InputError(f"--set gives {name} twice", f"--set {name}=1")
+                written[name] = [after]
+            elif name:
+                written[name].append(part)
+            if not name.isidentifier():
+                raise InputError(f"--set has {text!r}; it takes NAME=VALUE", "--set a=1.2")
+    found = {}
+    for each, parts in written.items():
+        try:
+            found[each] = numbers(",".join(parts), f"--set {each}")
+        except InputError as error:
+            raise InputError(str(error), f"--set {each}=1.2") from None
+    return found
 
 
 def closure_options(function: F) -> F:

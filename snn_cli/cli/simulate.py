@@ -11,7 +11,15 @@ import click
 from snn_cli import activations
 from snn_cli.cli.main import CANNOT_COMPUTE, CHECK_FAILED
 from snn_cli.cli.model import model_options, refuse_without_model
-from snn_cli.cli.options import closure_options, complete_any_act, complete_file, output_format, output_options
+from snn_cli.cli.options import (
+    closure_options,
+    complete_any_act,
+    complete_file,
+    expression_options,
+    expressions,
+    output_format,
+    output_options,
+)
 from snn_cli.cli.output import Output, Progress
 from snn_cli.cli.sweep import MAX_POINTS, example, numbers
 from snn_cli.ensembles import ENSEMBLES
@@ -61,6 +69,7 @@ SIDE_BY_SIDE = 6
     shell_complete=complete_file,
     help="Activations from records, one a line (- is standard input), instead of --act.",
 )
+@expression_options
 @click.option("--depth", metavar="L", help="Layers.  [default: that of --params, or 100]")
 @click.option("--fanin", "--width", "fanin", metavar="N", help="Fan-in of each layer.  [default: infinite]")
 @click.option("--widths", metavar="N,NxTIMES,..", help="Widths of x[0] ... x[L] instead, such as 784,1024x20,10.")
@@ -175,13 +184,19 @@ def _requests(swept: dict[str, Any], given: dict[str, Any]) -> list[dict[str, An
     """Every combination of the swept options, in the order written."""
     if given["params"] is not None and given["act"]:
         raise InputError("--params and --act both give activations", "leave out --act")
+    records = expressions(given)
+    if given["params"] is not None and records:
+        raise InputError("--params and --expr both give activations", "leave out --expr")
     axes: dict[str, list[Any]] = {}
+    if records:
+        axes["act"] = records
     for name, value in swept.items():
         if name == "act":
             if value:
-                axes[name] = [part.strip() for text in value for part in text.split(",")]
-                for each in axes[name]:
+                names = [part.strip() for text in value for part in text.split(",")]
+                for each in names:
                     activations.find(each)
+                axes[name] = names + records
         elif name == "params":
             if value is not None:
                 from snn_cli.cli.params import read
@@ -204,13 +219,16 @@ def _requests(swept: dict[str, Any], given: dict[str, Any]) -> list[dict[str, An
         )
     fixed = {name: given[name] for name in FIXED}
     combined = [dict(zip(axes, values, strict=True)) | fixed for values in product(*axes.values())]
-    several = len(axes.get("act", ())) > 1
+    several = len(axes.get("act", ())) > 1 and (len(records) < len(axes["act"]))
     return [_fitted(request, several, compares) for request in combined]
 
 
 def _fitted(request: dict[str, Any], several: bool, compares: bool) -> dict[str, Any]:
     """In a comparison an activation without parameters does not take those of the others."""
-    if several and request["act"] in activations.BASELINES:
+    record = request["act"] if isinstance(request.get("act"), dict) else None
+    if record is not None:
+        request = {"params": record, **{k: v for k, v in request.items() if k != "act"}}
+    if several and (record is not None or request["act"] not in activations.SOLVABLE):
         request = {k: v for k, v in request.items() if k not in ("epsilon", "lam", "lambda_min")} | {"zero_mean": False}
         if compares and "sigma_w" not in request:
             request["sigma_w"] = "he"

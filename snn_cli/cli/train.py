@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from snn_cli.architectures import ARCHITECTURES
 from snn_cli.cli.main import INTERRUPTED, OK
-from snn_cli.cli.options import closure_options, complete_file, output_format, output_options
+from snn_cli.cli.options import (
+    closure_options,
+    complete_file,
+    expression_options,
+    output_format,
+    output_options,
+    single_values,
+)
 from snn_cli.cli.output import Output, is_terminal
 from snn_cli.data import SOURCES
 from snn_cli.ensembles import ENSEMBLES
@@ -35,6 +43,7 @@ PASSED_ON = (
     help="Variants, repeated or comma-separated; the first is the baseline. Suffixes: +bn, +mixup, +scaled-mixup, "
     "+centralize, +centralize-activation, +trainable.  [default: relu+bn,selu,lselu,sselu]",
 )
+@expression_options
 @click.option("--epsilon", metavar="E", help="Backward gain minus one, or auto.  [default: 1/depth]")
 @closure_options
 @click.option("--data", metavar="NAME", default="digits", help=f"{', '.join(SOURCES)}.  [default: digits]")
@@ -55,7 +64,8 @@ PASSED_ON = (
     "--lr",
     metavar="R",
     default="auto",
-    help="Learning rate, several to choose from, or auto: the best on validation images of 0.001 0.003 0.01 0.03 0.1.",
+    help="Learning rate, several to choose from, or auto: the best of 0.0003 0.001 0.003 0.01 0.03 0.1 on validation "
+    "images.",
 )
 @click.option("--weight-decay", metavar="D", default="0", help="Of weights alone.  [default: 0]")
 @click.option("--mixup-alpha", metavar="A", default="0.2", help="Of +mixup: t ~ Beta(A, A).  [default: 0.2]")
@@ -92,8 +102,9 @@ def command(**given: Any) -> int:
     options = {name: given[name] for name in PASSED_ON if given[name] is not None}
     if acts:
         options["act"] = acts
+    options |= {"expr": given["expr"], "set": single_values(given["values"])}
     figure = _figure(given)
-    from snn_cli.engine.distributed import rank
+    from snn_cli.engine.distributed import OfOneRank, rank
     from snn_cli.training.compare import train
 
     report, conclusion = _report(output, form)
@@ -110,7 +121,7 @@ def command(**given: Any) -> int:
     except KeyboardInterrupt:
         interrupted = True
     except SnnError as error:
-        if rank():  # the first process tells
+        if rank() and not isinstance(error, OfOneRank):  # the first process tells
             return error.exit_code
         raise
     finally:
@@ -131,11 +142,13 @@ def command(**given: Any) -> int:
 def _how_to_go_on(output: Output, given: dict[str, Any]) -> None:
     path = given["resume"] or given["checkpoint"]
     if path is None:
-        output.message("interrupted; --checkpoint FILE would have kept what was finished")
-    else:
+        output.message("interrupted; --checkpoint FILE would have kept what was done")
+    elif not os.path.exists(path):
         output.message(
-            f"interrupted; the epochs that were finished are kept\nhint: the same command with --resume {path}"
+            f"interrupted before there was anything to keep\nhint: the same command with --checkpoint {path}"
         )
+    else:
+        output.message(f"interrupted; what was done is kept\nhint: the same command with --resume {path}")
 
 
 def _bar(output: Output, verbose: bool) -> Callable[[Progress], None] | None:

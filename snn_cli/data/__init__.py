@@ -28,7 +28,8 @@ SOURCES = {
     "mnist": Source(
         "idx",
         "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte, plain or "
-        ".gz, of MNIST or Fashion-MNIST (yann.lecun.com/exdb/mnist, github.com/zalandoresearch/fashion-mnist)",
+        ".gz, of MNIST or Fashion-MNIST (ossci-datasets.s3.amazonaws.com/mnist, "
+        "github.com/zalandoresearch/fashion-mnist)",
     ),
     "cifar10": Source(
         "cifar",
@@ -57,7 +58,13 @@ def load(name: str, directory: str | None = None, image: int | None = None) -> D
     cut short, damaged or inconsistent; MissingExtra without scikit-learn or Pillow where they are needed.
     """
     check(name, directory, image)
-    found: Dataset = import_module(f"snn_cli.data.{SOURCES[name].module}").load(name, directory, image)
+    source = SOURCES[name]
+    from snn_cli.data.split import Missing
+
+    try:
+        found: Dataset = import_module(f"snn_cli.data.{source.module}").load(name, directory, image)
+    except Missing as error:
+        raise InputError(str(error), f"--data-dir DIR, a folder with {source.directory}") from None
     return found
 
 

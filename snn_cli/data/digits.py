@@ -13,7 +13,7 @@ _TESTED = 5
 
 
 def load(name: str, directory: str | None, image: int | None) -> Dataset:  # noqa: ARG001
-    """1,437 images to train on and 360 to test. Raises MissingExtra without scikit-learn."""
+    """1,442 images to train on and 355 to test. Raises MissingExtra without scikit-learn."""
     try:
         from sklearn.datasets import load_digits
     except ImportError:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from snn_cli.data.split import Dataset, damaged, dataset
+from snn_cli.data.split import Dataset, Missing, damaged, dataset
 from snn_cli.errors import InputError, MissingExtra
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def load(name: str, directory: str | None, image: int | None) -> Dataset:
     root = Path(directory)
     train = root / "train"
     if not train.is_dir():
-        raise InputError(f"--data-dir {directory} has no folder train", "--data-dir DIR")
+        raise Missing(f"--data-dir {directory} has no folder train", "--data-dir DIR")
     classes = sorted(entry.name for entry in train.iterdir() if entry.is_dir())
     if len(classes) < 2:
         raise InputError(f"{train} has {len(classes)} folders; one for each of at least two classes", "--data-dir DIR")
@@ -95,7 +96,7 @@ def _pictures(folder: Path) -> list[str]:
 def _validation(root: Path, numbers: dict[str, int]) -> tuple[list[str], list[int]]:
     folder = next((root / name for name in ("val", "test") if (root / name).is_dir()), None)
     if folder is None:
-        raise InputError(f"--data-dir {root} has no folder val", "--data-dir DIR")
+        raise Missing(f"--data-dir {root} has no folder val", "--data-dir DIR")
     listed = folder / _ANNOTATIONS
     if not listed.is_file():
         return _by_class(folder, numbers)
@@ -121,10 +122,12 @@ def decode(path: str) -> Any:
     from PIL import Image
 
     try:
-        with Image.open(path) as opened:
-            if opened.width * opened.height > _MOST_PIXELS:
-                raise damaged(path, f"is {opened.width} x {opened.height}: too large", "take it out")
-            return opened.convert("RGB")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about size, palettes and metadata; what cannot be decoded raises
+            with Image.open(path) as opened:
+                if opened.width * opened.height > _MOST_PIXELS:
+                    raise damaged(path, f"is {opened.width} x {opened.height}: too large", "take it out")
+                return opened.convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise damaged(path, f"cannot be decoded: {error}", "take it out or fetch it again") from None
 

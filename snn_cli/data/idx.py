@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from snn_cli.data.split import Dataset, InMemory, damaged, dataset, find, read
 
 _INSIDE = ("MNIST/raw", "FashionMNIST/raw", "raw")  # where others unpack to
+_NAMES = (("images-idx3-ubyte", "images.idx3-ubyte"), ("labels-idx1-ubyte", "labels.idx1-ubyte"))  # some write a dot
 _BYTES = 8  # the code of unsigned bytes
 _LARGEST = 1 << 33
 
@@ -23,8 +24,8 @@ def load(name: str, directory: str | None, image: int | None) -> Dataset:  # noq
     shape: tuple[int, ...] = ()
     for part in ("train", "t10k"):
         pixels_at, labels_at = (
-            find(directory, (f"{part}-{kind}", f"{part}-{kind}.gz"), _INSIDE)
-            for kind in ("images-idx3-ubyte", "labels-idx1-ubyte")
+            find(directory, [f"{part}-{kind}{end}" for kind in kinds for end in ("", ".gz")], _INSIDE)
+            for kinds in _NAMES
         )
         pixels, labels = array(pixels_at, 3), array(labels_at, 1)
         if len(pixels) != len(labels):

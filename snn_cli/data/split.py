@@ -81,6 +81,10 @@ def dataset(name: str, classes: int, train: Split, test: Split) -> Dataset:
     )
 
 
+class Missing(InputError):
+    """A file or folder that belongs to the data is not there; ``load`` adds what a directory must hold."""
+
+
 def damaged(path: str, what: str, hint: str = "fetch the file again") -> InputError:
     """The error for a file that is not what it should be."""
     return InputError(f"{path} {what}", hint)
@@ -98,7 +102,7 @@ def read(path: str) -> bytes:
 def find(directory: str, names: Sequence[str], inside: Sequence[str] = ()) -> str:
     """The first of these files that is in the directory or in one of the folders ``inside`` it.
 
-    Raises InputError, naming the first, where there is none.
+    Raises Missing, naming the first, where there is none.
     """
     import os
 
@@ -106,4 +110,4 @@ def find(directory: str, names: Sequence[str], inside: Sequence[str] = ()) -> st
         for name in names:
             if os.path.isfile(path := os.path.join(folder, name)):
                 return path
-    raise InputError(f"--data-dir {directory} has no file {names[0]}", "--data-dir DIR")
+    raise Missing(f"--data-dir {directory} has no file {names[0]}", "--data-dir DIR")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from snn_cli.engine.measure import Trials
-from snn_cli.errors import CannotCompute
+from snn_cli.errors import CannotCompute, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,6 +24,10 @@ PATIENCE = timedelta(hours=24)
 def rank() -> int:
     """This process's number, 0 where there is one process."""
     return int(os.environ.get("RANK", "0")) if "WORLD_SIZE" in os.environ else 0
+
+
+class OfOneRank(InputError):
+    """An error that this process has met alone, in its part of the data: it tells, whichever it is."""
 
 
 class Ranks:

@@ -67,6 +67,7 @@ class Table:
 
     def conclusion(self) -> str:
         """What it says, in sentences, and what to know about it."""
+        tried = _tried(self._records)
         found = []
         if len(self._records) > 1:
             best = max(self._records, key=lambda record: record.accuracy.mean)
@@ -79,7 +80,23 @@ class Table:
                 )
                 found.append(f"note: {text}")
         found = list(dict.fromkeys(found))
-        return "\n".join(line for text in found for line in wrapped(text, self._width))
+        sentences = "\n".join(line for text in found for line in wrapped(text, self._width))
+        return "\n\n".join(part for part in (tried, sentences) if part)
+
+
+def _tried(records: Sequence[Training]) -> str:
+    """The grid: what each learning rate gave on the validation images."""
+    rates = sorted({each.learning_rate for record in records for each in record.tried})
+    if not rates:
+        return ""
+    lines = ["accuracy on validation images, by learning rate"]
+    lines.append(f"{'':<28}" + " ".join(f"{rate!r:<10}" for rate in rates).rstrip())
+    for record in records:
+        of = {each.learning_rate: "diverged" if each.diverged else f"{each.accuracy:.4f}" for each in record.tried}
+        cells = [of.get(rate, "") + "*" * (rate == record.learning_rate) for rate in rates]
+        lines.append(f"{record.variant:<28}" + " ".join(f"{cell:<10}" for cell in cells).rstrip())
+    lines.append("* the one that was used")
+    return "\n".join(lines)
 
 
 def _best(best: Training, baseline: Training, shorten: bool) -> str:
@@ -87,10 +104,13 @@ def _best(best: Training, baseline: Training, shorten: bool) -> str:
         return f"{baseline.variant} is ahead: nothing is better than the baseline here."
     off = best.difference
     se = "" if off.se is None else f" +- {number(off.se, shorten, 2)}"
-    sure = off.se is not None and off.mean > 2 * off.se
-    return f"{best.variant} is ahead, by an accuracy of {number(off.mean, shorten, 3)}{se} over {off.baseline}" + (
-        "." if sure else ": within twice its standard error, so not decided by these seeds."
-    )
+    if off.se is None:
+        end = ": one seed, so there is no saying how much of it is chance."
+    elif off.mean > 2 * off.se:
+        end = "."
+    else:
+        end = ": within twice its standard error, so not decided by these seeds."
+    return f"{best.variant} is ahead, by an accuracy of {number(off.mean, shorten, 3)}{se} over {off.baseline}{end}"
 
 
 class Rows:

@@ -6,6 +6,8 @@ import json
 import math
 import os
 import threading
+import zlib
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -13,14 +15,14 @@ import numpy as np
 from snn_cli import activations, architectures, ensembles
 from snn_cli.engine import device as devices
 from snn_cli.engine import distributed
-from snn_cli.errors import InputError
+from snn_cli.errors import CannotCompute, InputError
 from snn_cli.exact import Number, nearest_double, positive_integer, rational
 from snn_cli.records import Accuracy, Curve, Difference, Growth, Note, Params, Training, Tried
 from snn_cli.solver import solve
-from snn_cli.training.variants import Variant, parse
+from snn_cli.training.variants import Variant, expression_parameters, of_expression, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from fractions import Fraction
 
     from snn_cli.data.split import Dataset
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from snn_cli.training.networks import Design
 
 DEFAULT_ACT = "relu+bn,selu,lselu,sselu"
-GRID = ("0.001", "0.003", "0.01", "0.03", "0.1")
+GRID = ("0.0003", "0.001", "0.003", "0.01", "0.03", "0.1")
 """Learning rates that ``auto`` tries."""
 
 VALIDATED = 5
@@ -44,9 +46,11 @@ _DEFAULTS = {"mlp": (64, 128), "conv": (12, 32)}
 
 
 def train(
-    act: str | Sequence[str] = DEFAULT_ACT,
+    act: str | Sequence[str] | None = None,
     epsilon: Number | None = None,
     *,
+    expr: str | Sequence[str] = (),
+    set: Mapping[str, Number] | None = None,  # noqa: A002
     data: str = "digits",
     data_dir: str | None = None,
     image: int | str | None = None,
@@ -82,7 +86,9 @@ def train(
 
     act
         Variants, as text with commas or as a sequence: an activation with suffixes ``+bn +mixup +scaled-mixup
-        +centralize +centralize-activation +trainable``.
+        +centralize +centralize-activation +trainable``. If None, and without ``expr``, `DEFAULT_ACT`.
+    expr, set
+        More variants: formulas in x, and values of their parameters by name.
     epsilon, lam, lambda_min, zero_mean
         As for ``solve``; epsilon defaults to ``1/depth``.
     data, data_dir, image
@@ -113,11 +119,12 @@ def train(
     that is not there, MissingExtra without torch, scikit-learn or Pillow where they are needed.
     """
     plan = check(
-        act, epsilon, data=data, data_dir=data_dir, image=image, architecture=architecture, depth=depth, fanin=fanin,
-        width_multiplier=width_multiplier, lam=lam, lambda_min=lambda_min, zero_mean=zero_mean, weights=weights,
-        epochs=epochs, batch=batch, seeds=seeds, seed=seed, lr=lr, weight_decay=weight_decay, mixup_alpha=mixup_alpha,
-        augment=augment, device=device, precision=precision, compile=compile, channels_last=channels_last,
-        threads=threads, checkpoint=checkpoint, resume=resume, metrics=metrics,
+        act, epsilon, expr=expr, set=set, data=data, data_dir=data_dir, image=image, architecture=architecture,
+        depth=depth, fanin=fanin, width_multiplier=width_multiplier, lam=lam, lambda_min=lambda_min,
+        zero_mean=zero_mean, weights=weights, epochs=epochs, batch=batch, seeds=seeds, seed=seed, lr=lr,
+        weight_decay=weight_decay, mixup_alpha=mixup_alpha, augment=augment, device=device, precision=precision,
+        compile=compile, channels_last=channels_last, threads=threads, checkpoint=checkpoint, resume=resume,
+        metrics=metrics,
     )  # fmt: skip
     torch = devices.require_torch()
     place = devices.resolve(device)
@@ -130,8 +137,24 @@ def train(
     try:
         with distributed.ranks(place) as ranks:
             return _Comparison(plan, found, ranks, metrics, profile, progress).run(solutions, report)
+    except (MemoryError, RuntimeError) as error:
+        raise _explained(error, plan, str(place)) or error from None
     finally:
         torch.set_num_threads(before)
+
+
+def _explained(error: Exception, plan: Plan, place: str) -> CannotCompute | None:
+    """What torch raises where the machine is not enough, as an error of the user's; None for anything else."""
+    first, *_ = str(error).splitlines() or [""]
+    module = type(error).__module__
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "allocate memory" in first:
+        less = f"--batch {max(1, plan.batch // 2)}, or a smaller network"
+        return CannotCompute(f"{place} ran out of memory{first and ': '}{first}", less)
+    if plan.compile and module.startswith(("torch._dynamo", "torch._inductor")):
+        return CannotCompute(f"--compile does not work here: {first}", "leave out --compile")
+    if module == "torch.distributed" or "onnection closed by peer" in first or "onnection reset by peer" in first:
+        return CannotCompute(f"a process of this run is gone: {first}")
+    return None
 
 
 class Progress(NamedTuple):
@@ -173,10 +196,11 @@ class Plan(NamedTuple):
     checkpoint: str | None
     resume: str | None
 
-    def signature(self, device: str) -> dict[str, Any]:
+    def signature(self, found: Dataset, ranks: Ranks) -> dict[str, Any]:
         """What a resumed comparison must share: all that decides a number; not which variants, nor how many seeds."""
         return {
             "data": self.data,
+            "images": _fingerprint(found),
             "image": self.image,
             "architecture": self.architecture,
             "depth": self.depth,
@@ -192,14 +216,26 @@ class Plan(NamedTuple):
             "mixup_alpha": self.mixup_alpha,
             "augment": self.augment,
             "precision": self.precision,
-            "device": device,
+            "compile": self.compile,
+            "channels_last": self.channels_last,
+            "threads": self.threads or 1,
+            "device": ranks.device.type,
+            "processes": ranks.world,
         }
 
 
+def _fingerprint(found: Dataset) -> str:
+    """How many images there are to train on and to test, and a checksum of their classes and moments."""
+    parts = [found.train.labels.tobytes(), found.test.labels.tobytes(), repr((found.mean, found.deviation)).encode()]
+    return f"{len(found.train.labels)} and {len(found.test.labels)}, {zlib.crc32(b''.join(parts)):08x}"
+
+
 def check(
-    act: str | Sequence[str] = DEFAULT_ACT,
+    act: str | Sequence[str] | None = None,
     epsilon: Number | None = None,
     *,
+    expr: str | Sequence[str] = (),
+    set: Mapping[str, Number] | None = None,  # noqa: A002
     data: str = "digits",
     data_dir: str | None = None,
     image: int | str | None = None,
@@ -231,10 +267,9 @@ def check(
     """The arguments of `train`, checked; nothing is read or run. Raises InputError as it does."""
     from snn_cli import data as sources
 
-    names = act.split(",") if isinstance(act, str) else list(act)
-    variants = tuple(parse(name) for name in names)
+    variants = _variants(act, expr, set)
     if len({variant.name for variant in variants}) < len(variants):
-        raise InputError("--act names a variant twice", f"--act {','.join(dict.fromkeys(v.name for v in variants))}")
+        raise InputError("a variant is named twice", f"--act {','.join(dict.fromkeys(v.name for v in variants))}")
     devices.check_names(device, "float32")
     side = None if image is None else positive_integer(image, "--image", 4096)
     sources.check(data, data_dir, side)
@@ -289,6 +324,26 @@ def check(
     return found
 
 
+def _variants(
+    act: str | Sequence[str] | None, expr: str | Sequence[str], values: Mapping[str, Number] | None
+) -> tuple[Variant, ...]:
+    """Named ones first; a value that no expression takes is an error."""
+    formulas = [expr] if isinstance(expr, str) else list(expr)
+    if act is None:
+        act = () if formulas else DEFAULT_ACT
+    names = act.split(",") if isinstance(act, str) else list(act)
+    if not formulas:
+        activations.with_expression(None, None, values)
+    given = dict(values or {})
+    needed = [(text, expression_parameters(text)) for text in formulas]
+    known = {name for _, parameters in needed for name in parameters}
+    found = [parse(name) for name in names]
+    for text, parameters in needed:
+        own = {name: value for name, value in given.items() if name in parameters or name not in known}
+        found.append(of_expression(text, own))
+    return tuple(found)
+
+
 def _check_files(checkpoint: str | None, resume: str | None, metrics: str | None) -> None:
     if checkpoint is not None and resume is not None:
         raise InputError("--resume goes on in its own file; --checkpoint begins one", "leave out --checkpoint")
@@ -332,6 +387,10 @@ def _rates(lr: Number | Sequence[Number]) -> tuple[Fraction, ...]:
     return rates
 
 
+def _parameters(variant: Variant, solution: Solution | None) -> dict[str, float]:
+    return dict(variant.params) if solution is None else dict(solution.params)
+
+
 def _solved(variant: Variant, plan: Plan) -> Solution | None:
     """Of a family; None for a baseline. A closure counts for the families that have the freedom for one."""
     if variant.act not in activations.SOLVABLE:
@@ -362,7 +421,7 @@ class _Comparison:
         self._plan, self._data, self._ranks = plan, found, ranks
         self._metrics, self._profile, self._progress = metrics, profile, progress
         first = not ranks.rank
-        signature = plan.signature(ranks.device.type)
+        signature = plan.signature(found, ranks)
         self._journal: Journal = (
             Journal.resumed(plan.resume, signature, first)
             if plan.resume
@@ -376,13 +435,23 @@ class _Comparison:
             plan.architecture, plan.depth, plan.width or 0, plan.multiplier, plan.weights, found.shape, found.classes
         )
         self._train, self._validated = _parts(found)
-        if plan.batch > len(self._train):
-            raise InputError(
-                f"--batch is {plan.batch}; there are {len(self._train)} images to train on",
-                f"--batch {len(self._train)}",
-            )
+        self._check_batch(len(self._train if len(plan.rates) > 1 else found.train.labels))
+        if plan.resume and metrics and first:
+            self._complete_metrics(metrics)
         self._done, self._total = 0, len(plan.variants) * (plan.seeds + (len(plan.rates) if len(plan.rates) > 1 else 0))
         self._seconds = 0.0
+
+    def _check_batch(self, images: int) -> None:
+        batch, world = self._plan.batch, self._ranks.world
+        if batch > images:
+            raise InputError(f"--batch is {batch}; there are {images} images to train on", f"--batch {images}")
+        if batch < world:
+            raise InputError(f"--batch is {batch}; each of {world} processes takes a part of it", f"--batch {world}")
+        if batch // world < 2 and any(variant.bn for variant in self._plan.variants):
+            raise InputError(
+                f"--batch is {batch}: batch normalization takes the deviation of at least two images a process",
+                f"--batch {2 * world}",
+            )
 
     def run(
         self, solutions: Sequence[Solution | None], report: Callable[[Training], None] | None
@@ -409,7 +478,7 @@ class _Comparison:
                 )
                 loss = run.loss if math.isfinite(run.loss) else None
                 tried.append(Tried(nearest_double(each), run.accuracy, loss, run.diverged))
-            best = max(range(len(tried)), key=lambda i: (tried[i].accuracy, -(_or_infinite(tried[i].loss))))
+            best = max(range(len(tried)), key=lambda i: _merit(tried[i]))
             rate = plan.rates[best]
         runs = []
         everything = np.arange(len(data.train.labels))
@@ -437,8 +506,12 @@ class _Comparison:
                 if self._progress is not None and not self._ranks.rank:
                     self._progress(self._where(name, state))
 
-            run = trainer.run(train, tested, nearest_double(rate), self._journal.state(name), on_epoch)
-            with _Whole():
+            held = _Whole() if self._journal.writes and self._ranks.world == 1 else _Now()
+            with held:
+                run = trainer.run(
+                    train, tested, nearest_double(rate), self._journal.state(name), on_epoch,
+                    held.interrupted, partial(self._journal.stands, name),
+                )  # fmt: skip
                 self._journal.finish(name, run)
         self._done += 1
         self._seconds += run.seconds
@@ -451,11 +524,27 @@ class _Comparison:
         return Progress(name, state.epochs[-1], self._plan.epochs, self._done, self._total, left)
 
     def _note(self, name: str, epoch: Epoch) -> None:
-        if self._metrics is None:
+        if self._metrics is not None:
+            _append(self._metrics, [(name, epoch)])
+
+    def _complete_metrics(self, path: str) -> None:
+        """After a kill the last line may be cut short, or missing where the checkpoint already had its epoch."""
+        if not os.path.exists(path):
             return
-        values = {key: _value(value) if isinstance(value, float) else value for key, value in epoch._asdict().items()}
-        with open(self._metrics, "a", encoding="utf-8") as file:
-            file.write(json.dumps({"run": name, **values}, allow_nan=False) + "\n")
+        try:
+            with open(path, "r+b") as file:
+                *lines, torn = file.read().split(b"\n")
+                if torn:
+                    file.truncate(sum(len(line) + 1 for line in lines))
+        except OSError as error:
+            raise InputError(f"--metrics {path} cannot be read: {error.strerror or error}", "--metrics FILE") from None
+        try:
+            known = {(line["run"], line["epoch"]) for line in map(json.loads, lines)}
+        except (ValueError, KeyError, TypeError):
+            raise InputError(
+                f"--metrics {path} holds something else, and is not added to", f"--metrics {path}.new"
+            ) from None
+        _append(path, [each for each in self._journal.epochs() if (each[0], each[1].epoch) not in known])
 
     def _record(
         self,
@@ -486,7 +575,7 @@ class _Comparison:
             variant=variant.name,
             act=variant.act,
             epsilon=None if solution is None else solution.epsilon,
-            params=Params({} if solution is None else dict(solution.params)),
+            params=Params(_parameters(variant, solution)),
             data=plan.data,
             architecture=plan.architecture,
             depth=plan.depth,
@@ -515,6 +604,18 @@ class _Comparison:
             profile=_curve(runs) if self._profile else None,
             seconds=self._seconds - began,
         )
+
+
+def _append(path: str, epochs: Sequence[tuple[str, Epoch]]) -> None:
+    lines = []
+    for name, epoch in epochs:
+        values = {key: _value(value) if isinstance(value, float) else value for key, value in epoch._asdict().items()}
+        lines.append(json.dumps({"run": name, **values}, allow_nan=False) + "\n")
+    try:
+        with open(path, "a", encoding="utf-8") as file:
+            file.writelines(lines)
+    except OSError as error:
+        raise CannotCompute(f"{path} cannot be written: {error.strerror or error}", "--metrics FILE") from None
 
 
 def _parts(found: Dataset) -> tuple[Any, Any]:
@@ -554,28 +655,53 @@ def _value(x: float) -> float | None:
     return x if math.isfinite(x) else None
 
 
-def _or_infinite(x: float | None) -> float:
-    return math.inf if x is None else x
+def _merit(tried: Tried) -> tuple[bool, float, float]:
+    """A rate that diverged is worse than any other, also where the others are no better than guessing."""
+    return not tried.diverged, tried.accuracy, -math.inf if tried.loss is None else -tried.loss
 
 
-class _Whole:
-    """Ctrl-C arrives when the block is left, where that is possible: what is written is then written whole."""
+class _Now:
+    """Ctrl-C arrives at once."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, error: Any, *_: Any) -> None:
+        pass
+
+    def interrupted(self) -> bool:
+        """Whether it has arrived."""
+        return False
+
+
+class _Whole(_Now):
+    """Ctrl-C arrives when the block is left, where that is possible: what is done is then done whole; or pressed twice.
+
+    The block may ask whether it was interrupted, to end early.
+    """
 
     def __enter__(self) -> None:
         import signal
 
         self._before: Any = None
         self._held = False
-        if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGINT, self._hold)
+        before = signal.getsignal(signal.SIGINT)
+        if threading.current_thread() is threading.main_thread() and callable(before):  # not where it is ignored
+            self._before = before
+            signal.signal(signal.SIGINT, self._hold)
 
     def _hold(self, *_: Any) -> None:
+        if self._held:
+            raise KeyboardInterrupt
         self._held = True
 
-    def __exit__(self, *_: Any) -> None:
+    def interrupted(self) -> bool:
+        return self._held
+
+    def __exit__(self, error: Any, *_: Any) -> None:
         import signal
 
         if self._before is not None:
             signal.signal(signal.SIGINT, self._before)
-        if self._held:
+        if self._held and error is None:
             raise KeyboardInterrupt

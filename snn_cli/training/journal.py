@@ -5,19 +5,26 @@ from __future__ import annotations
 import io
 import json
 import os
+import tokenize
 import zipfile
+import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from snn_cli.errors import CannotCompute, InputError
-from snn_cli.training.loop import Epoch, Run, State
+from snn_cli.training.loop import Epoch, Part, Run, State
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _KIND = "training-checkpoint"
 _VERSION = 1
+_DAMAGED = (
+    ValueError, KeyError, TypeError, AttributeError, EOFError, RuntimeError, MemoryError, zipfile.BadZipFile,
+    zlib.error, tokenize.TokenError,
+)  # fmt: skip
+"""What numpy, zipfile and json raise for bytes that are not what they wrote."""
 
 
 class Journal:
@@ -50,12 +57,14 @@ class Journal:
             state = None
             if running is not None:
                 epochs = tuple(Epoch(*map(_finite, epoch)) for epoch in running["epochs"])
-                state = running["name"], State(arrays, epochs, _finite(running["start"]), float(running["seconds"]))
+                part = Part(*map(_finite, running["part"]))
+                seconds = float(running["seconds"])
+                state = running["name"], State(arrays, epochs, _finite(running["start"]), seconds, part)
         except OSError as error:
             raise InputError(
                 f"--resume {path} cannot be read: {error.strerror or error}", "--checkpoint FILE"
             ) from None
-        except (ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, RecursionError) as error:
+        except _DAMAGED as error:
             raise InputError(f"--resume {path} is no whole checkpoint: {error}", "--checkpoint FILE") from None
         for name, value in found._signature.items():
             if theirs.get(name) != value:
@@ -73,6 +82,18 @@ class Journal:
     def state(self, name: str) -> State | None:
         """Where the run of that name stands, if it is the one that was interrupted."""
         return self._running[1] if self._running is not None and self._running[0] == name else None
+
+    @property
+    def writes(self) -> bool:
+        """Whether there is a file, and this process is the one that writes it."""
+        return self._writes
+
+    def epochs(self) -> list[tuple[str, Epoch]]:
+        """All that were finished, each with the name of its run, in the order in which they were."""
+        runs = {name: run.epochs for name, run in self._finished.items()}
+        if self._running is not None:
+            runs[self._running[0]] = self._running[1].epochs
+        return [(name, epoch) for name, epochs in runs.items() for epoch in epochs]
 
     def stands(self, name: str, state: State) -> None:
         """Keep the state of a run."""
@@ -99,7 +120,13 @@ class Journal:
         arrays: dict[str, Any] = {}
         if self._running is not None:
             name, state = self._running
-            meta["running"] = {"name": name, "epochs": state.epochs, "start": state.start, "seconds": state.seconds}
+            meta["running"] = {
+                "name": name,
+                "epochs": state.epochs,
+                "start": state.start,
+                "seconds": state.seconds,
+                "part": state.part,
+            }
             arrays = dict(state.arrays)
         arrays["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
         part = f"{self._path}.part"

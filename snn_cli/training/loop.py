@@ -10,13 +10,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from snn_cli.errors import CannotCompute
+from snn_cli.engine.distributed import OfOneRank
+from snn_cli.errors import CannotCompute, InputError
 from snn_cli.nn import Mixup, ScaledMixup
 from snn_cli.training import networks
 from snn_cli.training.networks import Design, Plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -72,6 +73,16 @@ class Run(NamedTuple):
     epochs: tuple[Epoch, ...]
 
 
+class Part(NamedTuple):
+    """Of an epoch that was interrupted: steps that are done; sums of loss and hits over so many images; seconds."""
+
+    step: int = 0
+    loss: float = 0.0
+    right: float = 0.0
+    images: float = 0.0
+    seconds: float = 0.0
+
+
 class State(NamedTuple):
     """A run after some epochs: arrays by name, the state of torch's random numbers among them, and what it gave."""
 
@@ -79,6 +90,19 @@ class State(NamedTuple):
     epochs: tuple[Epoch, ...]
     start: float
     seconds: float
+    part: Part = Part()
+
+
+class _Interrupted(Exception):
+    """Between two steps."""
+
+    def __init__(self, part: Part) -> None:
+        super().__init__()
+        self.part = part
+
+
+def _never() -> bool:
+    return False
 
 
 class Trainer:
@@ -105,6 +129,9 @@ class Trainer:
             self._step = nn.parallel.DistributedDataParallel(self.net)
         if settings.compile:
             self._step = torch.compile(self._step)
+        self._wide = torch.float32 if settings.device.type == "mps" else torch.float64  # mps has no wider
+        scaled = settings.precision == "float16"  # whose smallest numbers gradients would fall below
+        self._scaler = torch.amp.GradScaler(settings.device.type, enabled=scaled)
         self._mean = torch.tensor(data.mean, device=settings.device).view(1, -1, 1, 1)
         self._deviation = torch.tensor(data.deviation, device=settings.device).view(1, -1, 1, 1)
         kind = ScaledMixup if variant.scaled_mixup else Mixup if variant.mixup else None
@@ -121,11 +148,14 @@ class Trainer:
         rate: float,
         state: State | None = None,
         on_epoch: Callable[[State], None] | None = None,
+        interrupted: Callable[[], bool] = _never,
+        on_interrupt: Callable[[State], None] | None = None,
     ) -> Run:
         """Train on these images of the training split, and test on those held out.
 
         ``state`` goes on from there, to the same numbers as without an interruption; ``on_epoch`` is called with the
-        state after each epoch.
+        state after each epoch. ``interrupted`` is asked before each step: when it says so, ``on_interrupt`` is called
+        with the state and KeyboardInterrupt raised.
         """
         settings = self._settings
         optimizer = torch.optim.SGD(
@@ -136,20 +166,32 @@ class Trainer:
         with torch.random.fork_rng(devices=fork):
             torch.manual_seed(self._seed)
             epochs: tuple[Epoch, ...] = ()
+            part = Part()
             if state is None:
                 start = self._growth(train)
             else:
                 self._restore(optimizer, state)
-                epochs, start, done = state.epochs, state.start, state.seconds
+                epochs, start, done, part = state.epochs, state.start, state.seconds, state.part
             diverged = any(not math.isfinite(epoch.loss) for epoch in epochs)
             while len(epochs) < settings.epochs and not diverged:
-                epoch = self._epoch(len(epochs), train, optimizer, rate)
-                epochs = (*epochs, epoch)
+                try:
+                    epoch = self._epoch(len(epochs), train, optimizer, rate, part, interrupted)
+                except _Interrupted as at:
+                    elapsed = done + time.perf_counter() - began
+                    if on_interrupt is not None:
+                        on_interrupt(State(self._arrays(optimizer), epochs, start, elapsed, at.part))
+                    raise KeyboardInterrupt from None
+                epochs, part = (*epochs, epoch), Part()
                 diverged = not math.isfinite(epoch.loss)
                 if on_epoch is not None:
                     elapsed = done + time.perf_counter() - began
                     on_epoch(State(self._arrays(optimizer), epochs, start, elapsed))
-            loss, accuracy = (math.nan, 1 / self._data.classes) if diverged else self._test(*held_out)
+            loss, accuracy = math.nan, 0.0
+            if not diverged:
+                loss, accuracy = self._test(*held_out)
+                diverged = not math.isfinite(loss)  # the last step can be the one that does it
+            if diverged:
+                loss, accuracy = math.nan, 1 / self._data.classes
             end = math.nan if diverged else self._growth(train)
         seconds = done + time.perf_counter() - began
         return Run(accuracy, loss, epochs[-1].loss, (start, end), seconds, diverged, epochs)
@@ -160,22 +202,40 @@ class Trainer:
         others = [p for p in self.net.parameters() if p.dim() <= 1]
         return [{"params": weights}, {"params": others, "weight_decay": 0.0}]
 
-    def _epoch(self, epoch: int, train: Numbers, optimizer: torch.optim.Optimizer, rate: float) -> Epoch:
+    def _epoch(
+        self,
+        epoch: int,
+        train: Numbers,
+        optimizer: torch.optim.Optimizer,
+        rate: float,
+        part: Part,
+        interrupted: Callable[[], bool],
+    ) -> Epoch:
         settings, ranks = self._settings, self._ranks
         self._step.train()
         rng = np.random.default_rng([self._seed, epoch])
         order = rng.permutation(train)
         steps = max(1, len(order) // settings.batch)
-        began = time.perf_counter()
-        total = torch.zeros(3, dtype=torch.float64, device=settings.device)
+        if ranks.world > 1:  # a mixture of its own for each part of a batch, the same ones where a run goes on
+            torch.manual_seed(int(np.random.default_rng([self._seed, epoch, ranks.rank]).integers(2**63)))
+        size = self._data.shape[1:]
+        began = time.perf_counter() - part.seconds
+        total = torch.tensor(part[1:4], dtype=self._wide, device=settings.device)
         now = rate
         for step in range(steps):
-            batch = order[step * settings.batch : (step + 1) * settings.batch]
-            images = self._data.train.images(batch)
             if settings.augment:
-                images = augmented(images, rng)
+                drawn = moves(settings.batch, size, rng)
+            if step < part.step:
+                continue
+            if interrupted():
+                lost, right, count = total.tolist()
+                raise _Interrupted(Part(step, lost, right, count, time.perf_counter() - began))
+            batch = order[step * settings.batch : (step + 1) * settings.batch]
             mine = slice(ranks.rank, None, ranks.world)
-            x, y = self._inputs(images[mine]), self._labels(self._data.train, batch[mine])
+            images = self._images(self._data.train, batch[mine])
+            if settings.augment:
+                images = moved(images, *(each[mine] for each in drawn))
+            x, y = self._inputs(images), self._labels(self._data.train, batch[mine])
             now = rate * schedule((epoch * steps + step) / (settings.epochs * steps))
             for group in optimizer.param_groups:
                 group["lr"] = now
@@ -186,13 +246,18 @@ class Trainer:
                 out = self._step(x)
                 loss = nn.functional.cross_entropy(out.float(), target, reduction="sum") / len(batch)
             optimizer.zero_grad(set_to_none=True)
-            torch.autograd.backward(loss * ranks.world)
-            optimizer.step()
+            torch.autograd.backward(self._scaler.scale(loss * ranks.world))
+            self._scaler.step(optimizer)
+            self._scaler.update()
             if self._variant.centralize:
                 networks.centralized(self.net)
             with torch.no_grad():
-                total += torch.stack([loss.double() * len(batch), (out.argmax(1) == y).sum(), torch.tensor(len(y))])
-            if not torch.isfinite(loss):
+                summed = loss.detach().to(self._wide)
+                total[0] += summed * len(batch)
+                total[1] += (out.argmax(1) == y).sum()
+                total[2] += len(y)
+                self._sum(summed)
+            if not torch.isfinite(summed):  # on any rank: all leave together
                 break
         self._sum(total)
         loss, right, count = total.tolist()
@@ -208,6 +273,12 @@ class Trainer:
         x = (torch.from_numpy(images).to(settings.device) - self._mean) / self._deviation
         return x.contiguous(memory_format=torch.channels_last) if settings.channels_last else x
 
+    def _images(self, split: Split, numbers: Numbers) -> NDArray[np.float32]:
+        try:
+            return split.images(numbers)
+        except InputError as error:
+            raise (OfOneRank(str(error), error.hint) if self._ranks.world > 1 else error) from None
+
     def _labels(self, split: Split, numbers: Numbers) -> torch.Tensor:
         return torch.from_numpy(split.labels[numbers]).to(self._settings.device)
 
@@ -218,13 +289,16 @@ class Trainer:
     @torch.no_grad()
     def _test(self, split: Split, numbers: Numbers) -> tuple[float, float]:
         self.net.eval()
-        total = torch.zeros(2, dtype=torch.float64, device=self._settings.device)
+        if self._ranks.world > 1:
+            for buffer in self.net.buffers():  # running statistics, of its own part on each rank
+                torch.distributed.broadcast(buffer, 0)
+        total = torch.zeros(2, dtype=self._wide, device=self._settings.device)
         mine = numbers[self._ranks.rank :: self._ranks.world]
         for first in range(0, len(mine), _EVALUATED):
             batch = mine[first : first + _EVALUATED]
             y = self._labels(split, batch)
             with self._cast():
-                out = self.net(self._inputs(split.images(batch))).float()
+                out = self.net(self._inputs(self._images(split, batch))).float()
             total += torch.stack([nn.functional.cross_entropy(out, y, reduction="sum"), (out.argmax(1) == y).sum()])
         self._sum(total)
         loss, right = (total / len(numbers)).tolist()
@@ -243,8 +317,10 @@ class Trainer:
         for number, group in enumerate(optimizer.param_groups):
             for place, parameter in enumerate(group["params"]):
                 momentum = optimizer.state[parameter].get("momentum_buffer")
-                if momentum is not None:
-                    yield f"momentum/{number}/{place}", momentum
+                # none before the first step, which is the same as 0
+                yield f"momentum/{number}/{place}", torch.zeros_like(parameter) if momentum is None else momentum
+        if self._scaler.is_enabled():
+            yield "scale", torch.tensor([self._scaler.get_scale(), self._scaler.state_dict()["_growth_tracker"]])
         yield "random/cpu", torch.get_rng_state()
         if self._settings.device.type == "cuda":
             yield "random/cuda", torch.cuda.get_rng_state(self._settings.device)
@@ -259,8 +335,13 @@ class Trainer:
         try:
             with torch.no_grad():
                 for name, value in self._tensors(optimizer):
-                    if not name.startswith("random/"):
+                    if name != "scale" and not name.startswith("random/"):
                         value.copy_(torch.from_numpy(state.arrays[name]))
+            if self._scaler.is_enabled():
+                scale, tracker = state.arrays["scale"].tolist()
+                self._scaler.load_state_dict(
+                    {**self._scaler.state_dict(), "scale": scale, "_growth_tracker": int(tracker)}
+                )
             torch.set_rng_state(torch.from_numpy(state.arrays["random/cpu"]))
             if self._settings.device.type == "cuda":
                 torch.cuda.set_rng_state(torch.from_numpy(state.arrays["random/cuda"]), self._settings.device)
@@ -275,15 +356,28 @@ def schedule(share: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (share - WARMUP) / (1 - WARMUP)))
 
 
-def augmented(images: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Each moved by up to an eighth of its side, and half of them mirrored."""
-    n, _, height, width = images.shape
-    reach = max(1, round(_SHIFT * min(height, width)))
+def moves(
+    n: int, size: Sequence[int], rng: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """How n images are augmented: each moved by up to an eighth of its side, down and to the right; half mirrored."""
+    reach = _reach(size)
+    places = rng.integers(0, 2 * reach + 1, size=(n, 2))
+    return places[:, 0], places[:, 1], rng.integers(0, 2, size=(n,))
+
+
+def _reach(size: Sequence[int]) -> int:
+    return max(1, round(_SHIFT * min(size)))
+
+
+def moved(
+    images: NDArray[np.float32], tops: NDArray[np.int64], lefts: NDArray[np.int64], mirrored: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Images as `moves` drew it; what comes in at an edge is the image mirrored there."""
+    height, width = images.shape[2:]
+    reach = _reach((height, width))
     padded = np.pad(images, ((0, 0), (0, 0), (reach, reach), (reach, reach)), mode="reflect")
-    moves = rng.integers(0, 2 * reach + 1, size=(n, 2))
-    mirrored = rng.integers(0, 2, size=(n,))
     found = np.empty_like(images)
-    for i, (top, left) in enumerate(moves):
+    for i, (top, left) in enumerate(zip(tops, lefts, strict=True)):
         part = padded[i, :, top : top + height, left : left + width]
         found[i] = part[:, :, ::-1] if mirrored[i] else part
     return found
