@@ -499,8 +499,8 @@ def _solved(
 def given_activation(params: Any) -> Activation:
     """The activation of a record: a Solution, a Propagation, or a mapping with ``act`` and ``params``.
 
-    Raises InputError for an unknown activation, one of installed code, and a parameter that is missing, unknown or no
-    finite number.
+    Raises InputError for an unknown activation, for one of installed code, and for a parameter that is missing, unknown
+    or no finite number.
     """
     act, values = _field(params, "act"), _field(params, "params")
     if not isinstance(act, str):
@@ -612,7 +612,7 @@ def _angle(correlation: Fraction) -> float:
 
 
 class _Infinite(NamedTuple):
-    """The part that knows no fan-in."""
+    """The part that knows no fan-in. ``following`` is the second moment after ``q_end``, ``gain`` that block's."""
 
     field: MeanField
     path: Path
@@ -707,6 +707,7 @@ def _known_gamma(point: FixedPoint, network: Network) -> FixedPoint:
 
 @lru_cache(maxsize=_CACHED)
 def _covariance(network: Network) -> Covariance:
+    """Apart from the rest of ``_infinite``: it takes most of the time, and a budget has no use for it."""
     infinite = _infinite(network)
     field, ends = infinite.field, infinite.ends
     if (infinite.limit is not None and not field.homogeneous) or not infinite.tractable:

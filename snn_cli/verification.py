@@ -19,6 +19,7 @@ from snn_cli.engine.network import Architecture
 from snn_cli.engine.sampling import Mixing
 from snn_cli.errors import CannotCompute, InputError
 from snn_cli.exact import Number, nearest_double, positive_integer, rational
+from snn_cli.files import taken, whole
 from snn_cli.prediction import Predicted
 from snn_cli.records import Estimates, Measured, Note, Params, Verdict, Verification
 from snn_cli.simulation import simulate
@@ -306,7 +307,7 @@ def check(
     factor = None if max_growth is None else rational(max_growth, "--max-growth")
     if factor is not None and factor < 1:
         raise InputError("--max-growth must be at least 1", "--max-growth 10")
-    if save is not None and os.path.exists(save):
+    if save is not None and taken(save):
         raise InputError(f"--save {save} exists, and is not overwritten", f"--resume {save}")
     if save is not None and not os.access(os.path.dirname(os.path.abspath(save)), os.W_OK):
         raise InputError(f"--save {save} is in a folder that is not there or cannot be written to", "--save run.jsonl")
@@ -512,9 +513,9 @@ def _estimates(found: Trials, predicted: Predicted) -> Estimates:
     with np.errstate(all="ignore"):
         drift = (found.log_gradient[:, first] - found.log_gradient[:, last]) / (last - first)
         growth = found.log_gradient[:, 0]
-        spread = found.log_gradient_square[:, 0].mean() - growth.mean() ** 2
-        q = found.second_moment.mean(axis=0)
-        shared = found.second_moment_square.mean(axis=0) - q * q - predicted.unit_share * q * q
+        spread = found.log_gradient_square[:, 0].mean() - _squared_mean(growth)
+        q, square = found.second_moment.mean(axis=0), _squared_mean(found.second_moment)
+        shared = found.second_moment_square.mean(axis=0) - square - predicted.unit_share * square
         return Estimates(
             _value(drift.mean()),
             _error(drift),
@@ -524,6 +525,13 @@ def _estimates(found: Trials, predicted: Predicted) -> Estimates:
             _value((q - predicted.infinite_q)[inside].mean()),
             _value(shared[inside].mean()),
         )
+
+
+def _squared_mean(over_networks: Any) -> Any:
+    """``E[x]^2`` without bias: a mean over T networks squared is more by ``Var x / T``."""
+    count = len(over_networks)
+    mean = over_networks.mean(axis=0)
+    return mean * mean - (over_networks.var(axis=0, ddof=1) / count if count > 1 else 0.0)
 
 
 def _profile(found: Trials, predicted: Predicted) -> Measured:
@@ -653,15 +661,13 @@ def _columns(found: Trials) -> tuple[str, ...]:
 
 
 def _write(path: str, signature: Mapping[str, Any], found: Trials) -> None:
-    """A header line, then a line a network; written under another name and renamed."""
-    temporary = f"{path}.part"
+    """A header line, then a line a network."""
     try:
-        with open(temporary, "w", encoding="utf-8") as file:
+        with whole(path) as file:
             file.write(json.dumps({"kind": "trials", "version": 1, "count": len(found.number), **signature}) + "\n")
             for i, number in enumerate(found.number.tolist()):
                 row = {name: getattr(found, name)[i].tolist() for name in _columns(found)}
                 file.write(json.dumps({"trial": number, **row}) + "\n")
-        os.replace(temporary, path)
     except OSError as error:
         raise CannotCompute(f"{path} cannot be written: {error.strerror or error}", "--save FILE") from None
 

@@ -355,6 +355,9 @@ def test_completion(shell):
         ("snn solve --plot h", 3, "file,h"),
         ("snn solve --explain =", 3, "plain,latex"),
         ("snn solve --explain la", 3, "plain,latex"),
+        ("snn train --architecture conv-", 3, "plain,conv-mobilenet-v1"),
+        ("snn train --data cifar100", 3, "plain,cifar100"),
+        ("snn analyze --weights o", 3, "plain,orthogonal"),
     ],
 )
 def test_completion_of_values(words, count, offered):

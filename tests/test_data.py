@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -310,3 +311,22 @@ def test_missing_extras(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "PIL.Image", None)
     with pytest.raises(MissingExtra, match="Pillow"):
         data.load("folder", str(tmp_path))
+
+
+def test_a_gzip_bomb_is_not_unpacked(tmp_path):
+    """4 images by its header, and 64 MiB of zeros behind: no more than the images is unpacked."""
+    import tracemalloc
+
+    from snn_cli.data.idx import array
+
+    squeezer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    packed = squeezer.compress(b"\0\0\x08\x03" + struct.pack(">III", 4, 2, 2))
+    for _ in range(64):
+        packed += squeezer.compress(bytes(1 << 20))
+    (tmp_path / "images.gz").write_bytes(packed + squeezer.flush())
+    tracemalloc.start()
+    with pytest.raises(InputError, match="its header says 4 x 2 x 2"):
+        array(str(tmp_path / "images.gz"), 3)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 << 22

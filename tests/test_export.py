@@ -331,8 +331,8 @@ def test_params_with_what_they_cannot_be():
 
 def test_every_exporter_has_a_suffix():
     assert {name: get(name).suffix for name in EXPORTERS} == {
-        "pytorch": "py", "jax": "py", "flax": "py", "keras": "py", "numpy": "py", "c": "h", "latex": "tex",
-        "json": "json",
+        "pytorch": "py", "jax": "py", "flax": "py", "keras": "py", "numpy": "py", "c": "h", "onnx": "py",
+        "latex": "tex", "json": "json",
     }  # fmt: skip
 
 

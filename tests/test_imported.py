@@ -136,7 +136,8 @@ def test_what_cannot_be_measured(call, name, words):
     assert len(done.err.splitlines()) <= 2
 
 
-def test_through_the_program(here, call):
+@pytest.mark.usefixtures("here")
+def test_through_the_program(call):
     record = simulate("torch:own_acts:Shifted", depth=6, fanin=48, sigma_w="he", profile=False)
     done = call("verify", "--act", "torch:own_acts:Shifted", "--depth", "6", "--fanin", "48", "--sigma-w", "he",
                 "--trials", "12", "--batch", "2", "--json")  # fmt: skip

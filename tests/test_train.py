@@ -25,7 +25,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("sklearn")
 
 from snn_cli import InputError, SnnError, Training, activations, data, solve, train  # noqa: E402
-from snn_cli.engine.distributed import Ranks  # noqa: E402
+from snn_cli.engine.distributed import OfOneRank, Ranks  # noqa: E402
 from snn_cli.records import Note  # noqa: E402
 from snn_cli.records.training import Tried  # noqa: E402
 from snn_cli.training import compare, journal, loop, networks  # noqa: E402
@@ -745,6 +745,34 @@ def test_two_processes_are_as_one(tmp_path):
     for record, one in zip(records, alone, strict=True):
         assert record["train_loss"] == pytest.approx(one.train_loss, rel=1e-3)
         assert record["accuracy"]["mean"] == pytest.approx(one.accuracy.mean, abs=0.01)
+
+
+def test_the_rank_that_meets_a_damaged_image_says_so(call, monkeypatch):
+    """What all processes share is told by the first; an error in its own part of the data by the one that has it."""
+    settings = loop.Settings(2, 64, 0.0, 0.2, False, "float32", False, False, torch.device("cpu"))
+    found = data.load("digits")
+    trainer = loop.Trainer(design(classes=10), parse("relu"), None, settings, found, 0, Ranks(torch.device("cpu")))
+
+    class Damaged:
+        def images(self, _):
+            raise InputError("a.png cannot be decoded", "take it out")
+
+    with pytest.raises(InputError) as alone:
+        trainer._images(Damaged(), np.arange(2))
+    assert not isinstance(alone.value, OfOneRank)
+    trainer._ranks = Ranks(torch.device("cpu"), 1, 2)
+    with pytest.raises(OfOneRank) as caught:
+        trainer._images(Damaged(), np.arange(2))
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    monkeypatch.setenv("RANK", "1")
+    for error, said in ((caught.value, "error: a.png cannot be decoded\nhint: take it out\n"), (alone.value, "")):
+
+        def fail(*_args, error=error, **_options):
+            raise error
+
+        monkeypatch.setattr(loop.Trainer, "run", fail)
+        done = call(*ARGS, "--act", "lselu")
+        assert (done.code, done.err, done.out) == (2, said, "")
 
 
 def test_ranks_take_every_image_once():

@@ -12,6 +12,7 @@ from snn_cli.cli.options import (
     closure_options,
     complete_any_act,
     complete_file,
+    complete_from,
     expression_options,
     expressions,
     output_format,
@@ -47,7 +48,13 @@ PASSED_ON = ("epsilon", "depth", "fanin", "lam", "lambda_min", "weights", "sigma
 @click.option("--depth", metavar="L", help="Layers of the network.  [default: 100]")
 @click.option("--fanin", "--width", "fanin", metavar="N", help="Fan-in of each.  [default: infinite]")
 @closure_options
-@click.option("--weights", metavar="NAME", default="gaussian", help=f"{', '.join(ENSEMBLES)}.  [default: gaussian]")
+@click.option(
+    "--weights",
+    metavar="NAME",
+    default="gaussian",
+    shell_complete=complete_from(ENSEMBLES),
+    help=f"{', '.join(ENSEMBLES)}.  [default: gaussian]",
+)
 @click.option("--sigma-w", metavar="S", help="Deviation of the weights times sqrt(fan-in), or he.  [default: 1]")
 @click.option("--sigma-b", metavar="S", help="Deviation of the biases.  [default: 0]")
 @click.option("--plot", metavar="FILE", shell_complete=complete_file, help="Write a figure: .png, .svg or .pdf.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Any
 
@@ -19,6 +18,7 @@ from snn_cli.cli.options import (
 from snn_cli.cli.output import Output, is_terminal
 from snn_cli.errors import CannotCompute, InputError
 from snn_cli.exporters import EXPORTERS
+from snn_cli.files import taken, whole
 
 
 @click.command("export", context_settings={"help_option_names": ["-h", "--help"]})
@@ -66,8 +66,8 @@ def command(**given: Any) -> int:
         if given[name] is not None
     }
     path = given["output"]
-    if path is not None and os.path.exists(path) and not given["force"]:
-        raise InputError(f"--output {path} exists, and is not overwritten", "--force")
+    if path is not None and taken(path) and not given["force"]:
+        raise _exists(path)
     if len(given["expr"]) > 1:
         raise InputError(f"export takes one activation; there are {len(given['expr'])} of --expr", "--expr 'tanh(x)'")
     if given["values"] and not given["expr"]:
@@ -89,8 +89,12 @@ def command(**given: Any) -> int:
     if path is None:
         output.write(text)
     else:
-        _write(path, text)
+        _write(path, text, given["force"])
     return OK
+
+
+def _exists(path: str) -> InputError:
+    return InputError(f"--output {path} exists, and is not overwritten", "--force")
 
 
 def _record(path: str | None) -> dict[str, Any]:
@@ -107,12 +111,11 @@ def _record(path: str | None) -> dict[str, Any]:
     return records[0]
 
 
-def _write(path: str, text: str) -> None:
-    """Under another name, and then renamed."""
-    part = f"{path}.part"
+def _write(path: str, text: str, force: bool) -> None:
     try:
-        with open(part, "w", encoding="utf-8") as file:
+        with whole(path, force=force) as file:
             file.write(text)
-        os.replace(part, path)
+    except FileExistsError:
+        raise _exists(path) from None
     except OSError as error:
         raise CannotCompute(f"{path} cannot be written: {error.strerror or error}", "--output FILE") from None

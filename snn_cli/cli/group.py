@@ -6,6 +6,7 @@ from importlib import import_module
 
 import click
 
+from snn_cli import __version__
 from snn_cli.cli.main import COMMANDS
 
 
@@ -39,7 +40,7 @@ class _LazyGroup(click.Group):
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(package_name="snn-cli", prog_name="snn")
+@click.version_option(__version__, prog_name="snn")
 @click.pass_context
 def cli(ctx: click.Context) -> None:
     """Self-normalizing activations for deep networks without normalization layers.

@@ -11,7 +11,7 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
-from snn_cli.cli.output import drop, open_streams, tell
+from snn_cli.cli.output import drop, one_line, open_streams, tell
 from snn_cli.errors import SnnError
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ OK, CHECK_FAILED, BAD_INPUT, CANNOT_COMPUTE, INTERRUPTED, CLOSED_PIPE = 0, 1, 2,
 
 
 def fail(message: str, hint: str | None, code: int) -> int:
-    """Print the error and the hint, and return the exit code."""
-    tell(sys.stderr, f"error: {message}" + (f"\nhint: {hint}" if hint else ""))
+    """Print the error and the hint, a line each, and return the exit code."""
+    tell(sys.stderr, f"error: {one_line(message)}" + (f"\nhint: {one_line(hint)}" if hint else ""))
     return code
 
 
@@ -69,6 +69,8 @@ def _dispatch(argv: Sequence[str]) -> int:
         return INTERRUPTED
     except OSError:
         raise
+    except MemoryError:
+        return fail("there is not enough memory for this", "fewer layers, units or inputs", CANNOT_COMPUTE)
     except SystemExit as stop:  # click: shell completion, or a pipe that the reader closed
         if any(name.endswith("_COMPLETE") and name.startswith("_SNN") for name in os.environ):
             return stop.code if isinstance(stop.code, int) else OK

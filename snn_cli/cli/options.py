@@ -11,7 +11,7 @@ from snn_cli.activations import BASELINES, SOLVABLE
 from snn_cli.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from click.shell_completion import CompletionItem
 
@@ -46,6 +46,11 @@ def complete_any_act(_ctx: click.Context, _param: click.Parameter, incomplete: s
     """Names of all activations, after the last comma."""
     done, comma, last = incomplete.rpartition(",")
     return [f"{done}{comma}{name}" for name in (*SOLVABLE, *BASELINES) if name.startswith(last)]
+
+
+def complete_from(names: Iterable[str]) -> Callable[[click.Context, click.Parameter, str], list[str]]:
+    """Completes one of these."""
+    return lambda _ctx, _param, incomplete: [name for name in names if name.startswith(incomplete)]
 
 
 def complete_file(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -95,10 +95,19 @@ def tell(stream: IO[str], text: str, end: str = "\n") -> None:
         drop(stream)
 
 
+def one_line(text: str) -> str:
+    """What a user typed may hold line ends and what moves a terminal's cursor: in a message they are spelled out."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def drop(stream: IO[str]) -> None:
     """Point a stream away, so that the interpreter's last flush cannot fail again."""
     with suppress(OSError, ValueError, AttributeError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        descriptor = stream.fileno()
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        if nowhere != descriptor:
+            os.dup2(nowhere, descriptor)
+            os.close(nowhere)
 
 
 def open_streams() -> None:

@@ -12,6 +12,7 @@ from snn_cli.cli.main import INTERRUPTED, OK
 from snn_cli.cli.options import (
     closure_options,
     complete_file,
+    complete_from,
     expression_options,
     output_format,
     output_options,
@@ -46,16 +47,34 @@ PASSED_ON = (
 @expression_options
 @click.option("--epsilon", metavar="E", help="Backward gain minus one, or auto.  [default: 1/depth]")
 @closure_options
-@click.option("--data", metavar="NAME", default="digits", help=f"{', '.join(SOURCES)}.  [default: digits]")
+@click.option(
+    "--data",
+    metavar="NAME",
+    default="digits",
+    shell_complete=complete_from(SOURCES),
+    help=f"{', '.join(SOURCES)}.  [default: digits]",
+)
 @click.option("--data-dir", metavar="DIR", help="Where the data are; nothing is downloaded.")
 @click.option("--image", metavar="N", help="Side that images of a folder are scaled and cropped to.")
-@click.option("--architecture", metavar="NAME", default="mlp", help=f"{', '.join(ARCHITECTURES)}.  [default: mlp]")
+@click.option(
+    "--architecture",
+    metavar="NAME",
+    default="mlp",
+    shell_complete=complete_from(ARCHITECTURES),
+    help=f"{', '.join(ARCHITECTURES)}.  [default: mlp]",
+)
 @click.option("--depth", metavar="L", help="Layers with an activation.  [default: 64; of conv 12]")
 @click.option(
     "--fanin", "--width", "fanin", metavar="N", help="Units, or channels of conv.  [default: 128; of conv 32]"
 )
 @click.option("--width-multiplier", metavar="M", help="Of MobileNet: factor of its channels.  [default: 1]")
-@click.option("--weights", metavar="NAME", default="gaussian", help=f"{', '.join(ENSEMBLES)}.  [default: gaussian]")
+@click.option(
+    "--weights",
+    metavar="NAME",
+    default="gaussian",
+    shell_complete=complete_from(ENSEMBLES),
+    help=f"{', '.join(ENSEMBLES)}.  [default: gaussian]",
+)
 @click.option("--epochs", metavar="N", default="10", help="Epochs of every run.  [default: 10]")
 @click.option("--batch", metavar="B", default="64", help="Images a step.  [default: 64]")
 @click.option("--seeds", metavar="N", default="2", help="Runs a variant, the same seeds for all.  [default: 2]")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import math
 import zlib
 
@@ -39,22 +40,28 @@ def load(name: str, directory: str | None, image: int | None) -> Dataset:  # noq
 
 def array(path: str, dimensions: int) -> NDArray[np.uint8]:
     """Of an IDX file of bytes. Raises InputError unless it is one, of that many dimensions, and whole."""
+    header = 4 * (1 + dimensions)
     data = read(path)
     if path.endswith(".gz"):
         try:
-            data = gzip.decompress(data)
+            with gzip.open(io.BytesIO(data)) as packed:  # no more than its header says, however much there is
+                data = packed.read(header)
+                data += packed.read(min(math.prod(_sizes(data)), _LARGEST) + 1)
         except (OSError, EOFError, zlib.error) as error:
             raise damaged(path, f"cannot be unpacked: {error}") from None
     magic = bytes((0, 0, _BYTES, dimensions))
-    header = 4 * (1 + dimensions)
     if data[:4] != magic:
         raise damaged(path, f"begins with {data[:4].hex() or 'nothing'}, not {magic.hex()}: it is no such IDX file")
     if len(data) < header:
         raise damaged(path, "is cut short in its header")
-    sizes = [int.from_bytes(data[4 * i : 4 * i + 4], "big") for i in range(1, dimensions + 1)]
+    sizes = _sizes(data[:header])
     needed = math.prod(sizes)
     if needed > _LARGEST or len(data) - header != needed:
         raise damaged(path, f"holds {len(data) - header} bytes; its header says {' x '.join(map(str, sizes))}")
     if not needed:
         raise damaged(path, "is empty: its header says so")
     return np.frombuffer(data, np.uint8, offset=header).reshape(sizes)
+
+
+def _sizes(header: bytes) -> list[int]:
+    return [int.from_bytes(header[i : i + 4], "big") for i in range(4, len(header), 4)]

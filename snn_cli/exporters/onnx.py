@@ -121,8 +121,8 @@ NODES = [
 {nodes}]
 
 
-def model(double: bool = False) -> onnx.ModelProto:
-    """x, of any shape, to y, of the same: in float32, or in float64."""
+def model(double: bool = False, rank: int = 2) -> onnx.ModelProto:
+    """x, of so many dimensions of any size, to y, of the same: in float32, or in float64."""
     kind = TensorProto.DOUBLE if double else TensorProto.FLOAT
     held = [
         helper.make_tensor(name, TensorProto.BOOL if isinstance(value, bool) else kind, [], [value])
@@ -130,7 +130,7 @@ def model(double: bool = False) -> onnx.ModelProto:
     ]
     nodes = [helper.make_node(op, list(inputs), [output]) for op, inputs, output in NODES]
     nodes.append(helper.make_node("Identity", [{last!r}], ["y"]))
-    x, y = (helper.make_tensor_value_info(name, kind, None) for name in "xy")
+    x, y = (helper.make_tensor_value_info(name, kind, [f"d{{i}}" for i in range(rank)]) for name in "xy")
     graph = helper.make_graph(nodes, {f.name!r}, [x], [y], held)
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", {OPSET})], ir_version=8)
     onnx.checker.check_model(made)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from snn_cli import activations
@@ -22,8 +23,13 @@ if TYPE_CHECKING:
     from snn_cli.exporters.formula import Formula
 
 
+_FAR = 70
+_ENOUGH, _CANCELLED = 300, 4000
+"""Bits; with the latter ``1 - tanh(x)^2`` still is what it is where doubles give out."""
+
+
 class Tail(NamedTuple):
-    """Beyond ``start`` (below it on the left) a function is ``slope x + offset``."""
+    """Beyond ``start`` (below it on the left) a function is ``slope x + offset``, to all digits or to 1e-45."""
 
     start: float
     slope: float
@@ -96,43 +102,53 @@ def _program(
     known = constants((root, slope), params)
     if not all(isinstance(v, bool) or math.isfinite(v) for v in known.values()):
         raise InputError(f"numbers in {act} leave the range of doubles", "smaller parameters")
-    tails = [(_tail(each, params, -1), _tail(each, params, 1)) for each in (root, slope)]
+    values = tuple(params.items())
+    tails = [(_tail(each, values, -1), _tail(each, values, 1)) for each in (root, slope)]
     return Program(name, act, text, dict(params), root, slope, known, tails[0], tails[1], says)
 
 
-def _tail(root: tree.Node, params: Mapping[str, float], side: int) -> Tail | None:
+@lru_cache(maxsize=256)
+def _tail(root: tree.Node, values: tuple[tuple[str, float], ...], side: int) -> Tail | None:
     """The line far out, if float32 or double arithmetic does not give it by itself."""
-    import numpy as np
-
+    if not _fails(root, dict(values), side):
+        return None
     mp = context()
-    with mp.workprec(400):
-        exact = {key: mp.mpf(value) for key, value in params.items()}
+    with mp.workprec(_ENOUGH):
+        exact = {key: mp.mpf(value) for key, value in values}
 
         def at(x: Any) -> Any:
             return precise([root], mp, x, exact)[0]
 
-        powers = [mp.ldexp(side, k) for k in range(1024)]
-        fails = False
-        for dtype in (np.float64, np.float32):
-            x = np.array([float(p) for p in powers if abs(p) < float(np.finfo(dtype).max)] + [side * math.inf], dtype)
-            with np.errstate(all="ignore"):
-                found = evaluate([root], Arrays(np), x, {key: dtype(value) for key, value in params.items()})[0]
-            fails = fails or bool(np.isnan(np.broadcast_to(found, x.shape)).any())
-        if not fails:
-            return None
-        far = mp.ldexp(side, 70)
+        far = mp.ldexp(side, _FAR)
         slope = (at(2 * far) - at(far)) / far
         offset = at(far) - slope * far
-        if mp.isnan(slope) or mp.isnan(offset) or mp.isinf(slope) or mp.isinf(offset):
+        if not all(map(mp.isfinite, (slope, offset))):
             return None
-        line = Tail(0.0, *(0.0 if abs(v) < mp.ldexp(1, -60) else float(v) for v in (slope, offset)))
+        slope, offset = (mp.mpf(0) if abs(v) < mp.ldexp(1, -60) else v for v in (slope, offset))
         reached = None
-        for p in reversed(powers[:70]):
-            value = line.slope * p + line.offset
-            if abs(at(p) - value) > max(mp.ldexp(abs(value), -56), mp.ldexp(1, -1075)):
-                break
-            reached = p
-        return None if reached is None else line._replace(start=float(reached))
+        for k in reversed(range(_FAR)):
+            x = mp.ldexp(side, k)
+            line = slope * x + offset
+            tolerance = max(mp.ldexp(abs(line), -56), mp.ldexp(1, -150))
+            if abs(at(x) - line) > tolerance:  # perhaps by cancellation
+                with mp.workprec(_CANCELLED):
+                    if abs(at(x) - line) > tolerance:
+                        break
+            reached = x
+        return None if reached is None else Tail(float(reached), float(slope), float(offset))
+
+
+def _fails(root: tree.Node, params: dict[str, float], side: int) -> bool:
+    """Whether the arithmetic of an array gives nan somewhere out there."""
+    import numpy as np
+
+    for dtype in (np.float64, np.float32):
+        x = np.array([side * 2.0**k for k in range(np.finfo(dtype).maxexp)] + [side * math.inf], dtype)
+        with np.errstate(all="ignore"):
+            found = evaluate([root], Arrays(np), x, {key: dtype(value) for key, value in params.items()})[0]
+        if np.isnan(found).any():
+            return True
+    return False
 
 
 class Language(NamedTuple):

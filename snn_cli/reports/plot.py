@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from snn_cli.errors import CannotCompute, InputError, MissingExtra
+from snn_cli.files import beside, whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -83,6 +83,8 @@ def check(path: str, force: bool) -> None:
     and a file that exists unless ``force``; MissingExtra without matplotlib, CannotCompute where that does not start.
     """
     _format(path)
+    if "\0" in path:
+        raise InputError(f"--plot {path!r} is no name of a file", "--plot figure.svg")
     target = os.path.realpath(path)
     folder = os.path.dirname(target)
     if os.path.isdir(target):
@@ -94,7 +96,7 @@ def check(path: str, force: bool) -> None:
     with _writing(path):
         with suppress(FileNotFoundError):
             os.lstat(target)  # a name that is too long
-        temporary = _temporary(target)
+        temporary = beside(target)
         with open(temporary, "xb"):
             pass
         os.remove(temporary)
@@ -170,29 +172,9 @@ def _matplotlib() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _temporary(target: str) -> str:
-    folder, name = os.path.split(target)
-    return os.path.join(folder, f".{name[:80]}.{secrets.token_hex(4)}.tmp")
-
-
 def _save(figure: Any, path: str, form: str, force: bool) -> None:
-    target = os.path.realpath(path)  # a link stays a link
-    temporary = _temporary(target)
-    try:
-        with open(temporary, "xb") as stream:
-            figure.savefig(stream, format=form, metadata=FORMATS[form])
-        if not force:
-            _claim(target)
-        os.replace(temporary, target)
-    finally:
-        with suppress(FileNotFoundError):
-            os.remove(temporary)
-
-
-def _claim(target: str) -> None:
-    """Raises FileExistsError where there is a file; else there is one now, empty, for the rename to replace."""
-    with open(target, "xb"):
-        pass
+    with whole(path, binary=True, force=force) as stream:
+        figure.savefig(stream, format=form, metadata=FORMATS[form])
 
 
 def _figure(solutions: Sequence[Solution]) -> Any:

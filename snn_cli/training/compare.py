@@ -370,8 +370,8 @@ def _seed(seed: int | str) -> int:
 
 def _at_least_zero(value: Number, option: str) -> float:
     exact = rational(value, option)
-    if exact < 0:
-        raise InputError(f"{option} is {value}; it must be at least 0", f"{option} 0.0001")
+    if not 0 <= exact <= 10**30:
+        raise InputError(f"{option} is {value}; it must be at least 0 and at most 1e30", f"{option} 0.0001")
     return nearest_double(exact)
 
 
@@ -382,8 +382,8 @@ def _rates(lr: Number | Sequence[Number]) -> tuple[Fraction, ...]:
     else:
         given = lr if isinstance(lr, list | tuple) else [lr]
     rates = tuple(dict.fromkeys(rational(rate, "--lr") for rate in given))
-    if not rates or min(rates) <= 0:
-        raise InputError("--lr must be above 0", "--lr auto")
+    if not rates or min(rates) <= 0 or max(rates) > 10**30:  # in float32
+        raise InputError("--lr must be above 0 and at most 1e30", "--lr auto")
     return rates
 
 

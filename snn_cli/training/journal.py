@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import tokenize
 import zipfile
 import zlib
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from snn_cli.errors import CannotCompute, InputError
+from snn_cli.files import whole
 from snn_cli.training.loop import Epoch, Part, Run, State
 
 if TYPE_CHECKING:
@@ -129,13 +129,9 @@ class Journal:
             }
             arrays = dict(state.arrays)
         arrays["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
-        part = f"{self._path}.part"
         try:
-            with open(part, "wb") as file:
+            with whole(self._path, binary=True) as file:
                 np.savez(file, **arrays)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, self._path)
         except OSError as error:
             raise CannotCompute(
                 f"{self._path} cannot be written: {error.strerror or error}", "--checkpoint FILE"

@@ -163,8 +163,8 @@ def sigma_w(act: str, params: tuple[tuple[str, float], ...] = ()) -> float:
     """The deviation of the weights, in ``1/sqrt(fan-in)``, with which a second moment of 1 stays."""
     if act in activations.SOLVABLE or act == "linear":
         return 1.0
-    record = {"act": act, "params": dict(params)}
-    return float(simulate(params=record, depth=1, sigma_w="he", profile=False).sigma_w)
+    given: dict[str, Any] = {"params": {"act": act, "params": dict(params)}} if params else {"act": act}
+    return float(simulate(**given, depth=1, sigma_w="he", profile=False).sigma_w)
 
 
 def _layers(design: Design) -> list[nn.Linear | nn.Conv2d]:
