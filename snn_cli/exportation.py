@@ -12,6 +12,7 @@ from snn_cli import activations, exporters
 from snn_cli.errors import InputError
 from snn_cli.exact import Number
 from snn_cli.exporters.formula import formula
+from snn_cli.exporters.program import program
 from snn_cli.records import Export, Params, Solution
 from snn_cli.solver import solve
 
@@ -22,7 +23,7 @@ _LONGEST_NAME = 64
 _C_WORDS = frozenset(
     "auto break case char const continue default do double else enum extern float for goto if inline int long register "
     "restrict return short signed sizeof static struct switch typedef union unsigned void volatile while "
-    "exp expm1".split()
+    "exp expm1 log log1p sqrt erf erfc tanh sin cos fabs fmin fmax pow j0 j1 jn y0 y1 yn gamma x".split()
 )
 
 
@@ -32,6 +33,8 @@ def export(
     epsilon: Number | None = None,
     *,
     params: Solution | Propagation | Mapping[str, Any] | None = None,
+    expr: str | None = None,
+    set: Mapping[str, Number] | None = None,  # noqa: A002
     depth: SupportsIndex | str | None = None,
     fanin: SupportsIndex | str | None = None,
     lam: Number | None = None,
@@ -42,13 +45,15 @@ def export(
     """An activation as code that stands alone.
 
     to
-        ``pytorch``, ``jax``, ``flax``, ``keras``, ``numpy``, ``c``, ``latex`` or ``json``.
+        ``pytorch``, ``jax``, ``flax``, ``keras``, ``numpy``, ``c``, ``onnx``, ``latex`` or ``json``.
     act, epsilon, depth, fanin, lam, lambda_min, zero_mean
         An activation, solved as ``solve`` does it; relu, leaky_relu, elu and linear as they are.
     params
-        Instead of those: a Solution, or a record with ``act`` and ``params``.
+        Instead of those: a Solution, or a record with ``act`` and ``params``; wrapped baselines and expressions too.
+    expr, set
+        Or a formula in x, and values of its parameters by name.
     name
-        Of the function; that of the activation if None.
+        Of the function; that of the activation if None, ``activation`` for an expression.
 
     Raises InputError for a value outside its domain, an activation of another form, and a name that is none in the
     language; NoSolution where the activation cannot be solved.
@@ -59,13 +64,16 @@ def export(
         "zero_mean": zero_mean or None,
     }  # fmt: skip
     given = [option for option, value in options.items() if value is not None]
+    params = activations.with_expression(params, expr, set, act)
     if params is not None:
         if act is not None or given:
             raise InputError("--params gives the activation; no other option says which", "leave out --act")
         found, source = _of_record(params)
     elif act is None:
         raise InputError("export needs an activation", "--act lselu --epsilon 0.03")
-    elif act in activations.BASELINES:
+    elif act not in activations.SOLVABLE and activations.is_expression(act):
+        found, source = _of_record(activations.of_expression(act))
+    elif act not in activations.SOLVABLE and activations.is_bare(act):
         if given:
             raise InputError(f"{act} has no parameters to solve for", f"leave out --{given[0]}")
         found, source = (act, Params({}), None, None), f"--act {act}"
@@ -73,10 +81,14 @@ def export(
         solution = solve(act, epsilon, depth=depth, fanin=fanin, lam=lam, lambda_min=lambda_min, zero_mean=zero_mean)
         found, source = (act, solution.params, solution.epsilon, solution), _options(act, options)
     kind, values, about, solution_of = found
-    called = _name(kind if name is None else name)
+    plain = kind in activations.SOLVABLE or kind in activations.BASELINES
+    called = _name((kind if plain else "activation") if name is None else name)
     command = " ".join(["snn export", source, f"--to {to}", *([f"--name {called}"] if name is not None else [])])
     says = (*_about(kind, values, about, solution_of), f"Made by: {command}")
-    code = exporter.code(formula(kind, values, called, says))
+    if kind in activations.SOLVABLE or (kind in activations.BASELINES and not values):
+        code = exporter.code(formula(kind, values, called, says))
+    else:
+        code = exporter.program(program(kind, values, called, says))
     return Export(to, kind, about, values, called, exporter.suffix, command, code)
 
 
@@ -100,6 +112,9 @@ def _of_record(params: Any) -> tuple[tuple[str, Params, float | None, Solution |
         if params.active_bounds and params.params["lambda"] != 1:
             options["lambda_min"] = params.params["lambda"]
         return (params.act, values, params.epsilon, params), _options(params.act, options)
+    if activations.is_expression(found.act):
+        values_of = [f"--set {name}={value!r}" for name, value in values.items()]
+        return (found.act, values, None, None), " ".join(["--expr", shlex.quote(found.act), *values_of])
     record = f'{{"act": "{found.act}", "params": {_json(values)}}}'
     return (found.act, values, found.epsilon, None), f"--params <(echo {shlex.quote(record)})"
 
@@ -125,6 +140,8 @@ def _options(act: str, options: Mapping[str, Any]) -> str:
 def _about(act: str, values: Mapping[str, float], epsilon: float | None, solution: Solution | None) -> list[str]:
     names = ", ".join(f"{name} = {value!r}" for name, value in values.items())
     lines = [f"{act}{': ' if names else ''}{names}"]
+    if names and act in activations.BASELINES:
+        lines = [f"a*{act}(b*x + c) + d: {names}"]
     if solution is not None:
         lines.append(
             f"For z ~ N(0,1): E[f^2] = {solution.second_moment!r}, E[f'^2] = {solution.chi!r}, "

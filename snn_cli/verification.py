@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 
-from snn_cli import architectures, ensembles, prediction
+from snn_cli import activations, architectures, ensembles, prediction
 from snn_cli.engine import device as devices
 from snn_cli.engine import distributed
 from snn_cli.engine.convolution import Convolutional
@@ -100,6 +100,8 @@ def verify(  # type: ignore[misc]  # the options of the signatures above are the
     input: str | None = None,  # noqa: A002
     weights_from: str | None = None,
     params: Solution | Propagation | Mapping[str, Any] | None = None,
+    expr: str | None = None,
+    set: Mapping[str, Number] | None = None,  # noqa: A002
     depth: int | str | None = None,
     fanin: int | str | None = None,
     widths: Sequence[int] | str | None = None,
@@ -138,7 +140,7 @@ def verify(  # type: ignore[misc]  # the options of the signatures above are the
 ) -> Verification | ModelReport:
     """Run ``trials`` random networks forward and backward, and compare with ``simulate``.
 
-    act, epsilon, params, depth, fanin, widths, lam, lambda_min, zero_mean, weights, sigma_w, sigma_b, q0
+    act, epsilon, params, expr, set, depth, fanin, widths, lam, lambda_min, zero_mean, weights, sigma_w, sigma_b, q0
         As for ``simulate``; without an activation lselu at 0.03, depth 50 and fan-in 128 unless given.
     architecture, channels, kernel, image, padding, width_multiplier
         ``mlp``; ``conv``, layers of 64 channels, kernel 3 and padding ``circular`` or ``zeros`` over images of 16 x 16;
@@ -168,6 +170,7 @@ def verify(  # type: ignore[misc]  # the options of the signatures above are the
         from snn_cli.models import arguments, verify_path
 
         return verify_path(**arguments(verify, locals(), verify_path))
+    params = activations.with_expression(params, expr, set, act)
     request = check(
         act, epsilon, params=params, depth=depth, fanin=fanin, widths=widths, lam=lam, lambda_min=lambda_min,
         zero_mean=zero_mean, architecture=architecture, channels=channels, kernel=kernel, image=image, padding=padding,
@@ -191,7 +194,7 @@ def verify(  # type: ignore[misc]  # the options of the signatures above are the
         else _read(resume, run.signature(place.type))
     )
     _check_results(request.trials, theory.depth, request.memory or devices.free_memory(torch.device("cpu")))
-    missing = sorted(set(range(request.trials)) - set(earlier.number.tolist()))
+    missing = sorted({*range(request.trials)} - {*earlier.number.tolist()})
     with distributed.ranks(place) as ranks:
         mine = ranks.share(missing, group_size(run.architecture, request.batch, dtype))
         held = devices.resident(place) if request.memory else 0

@@ -21,7 +21,7 @@ ALLOWED = {
     "records": {"activations"},  # inside .function(), .derivative() and .at() alone
     "arithmetic": set(),
     "gaussian": {"arithmetic"},
-    "activations": {"exact", "arithmetic", "gaussian"},
+    "activations": {"exact", "arithmetic", "gaussian"},  # and by its registry code that is installed
     "ensembles": set(),
     "graph": set(),
     "propagation": {"exact", "graph", "arithmetic", "gaussian", "activations", "ensembles"},
@@ -31,7 +31,8 @@ ALLOWED = {
     "architectures": {"exact"},
     "prediction": FOUNDATION | {"activations", "ensembles", "architectures", "propagation", "simulation"},
     "engine": {"exact", "graph", "activations", "ensembles"},
-    "verification": FOUNDATION | {"ensembles", "architectures", "simulation", "prediction", "engine", "models"},
+    "verification": FOUNDATION
+    | {"activations", "ensembles", "architectures", "simulation", "prediction", "engine", "models"},
     "data": set(),
     "models": FOUNDATION | {"graph", "propagation", "engine"},
     "training": FOUNDATION

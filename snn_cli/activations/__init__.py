@@ -79,8 +79,8 @@ def find(name: str, params: Collection[str] = ()) -> Family | Baseline:
 
             return wrapped(baseline)
         return baseline
-    scheme, colon, _ = name.partition(":")
-    if colon and scheme in SCHEMES:
+    scheme = name.partition(":")[0]
+    if scheme in SCHEMES:
         imported: Baseline = import_module(SCHEMES[scheme]).baseline(name)
         return imported
     if is_expression(name):
@@ -99,6 +99,8 @@ def find(name: str, params: Collection[str] = ()) -> Family | Baseline:
 def is_expression(name: str) -> bool:
     """Whether a name is read as a formula: ``x``, and what is no single word."""
     word = name.strip().replace("-", "_")
+    if name.partition(":")[0] in SCHEMES:
+        return False
     return name == "x" or not (name.isidentifier() or not word or word in (*SOLVABLE, *BASELINES))
 
 

@@ -9,7 +9,13 @@ from typing import Any
 import click
 
 from snn_cli.cli.main import OK
-from snn_cli.cli.options import closure_options, complete_any_act, complete_file
+from snn_cli.cli.options import (
+    closure_options,
+    complete_any_act,
+    complete_file,
+    expression_options,
+    single_values,
+)
 from snn_cli.cli.output import Output, is_terminal
 from snn_cli.errors import CannotCompute, InputError
 from snn_cli.exporters import EXPORTERS
@@ -24,6 +30,7 @@ from snn_cli.exporters import EXPORTERS
     help=f"{', '.join(EXPORTERS)}.",
 )
 @click.option("--act", metavar="NAME", shell_complete=complete_any_act, help="An activation instead of a record.")
+@expression_options
 @click.option("--epsilon", metavar="E", help="Backward gain minus one, or auto (needs --fanin).")
 @click.option("--depth", metavar="L", help="Epsilon is 1/depth.")
 @click.option("--fanin", "--width", "fanin", metavar="N", help="For --epsilon auto.")
@@ -48,6 +55,7 @@ def command(**given: Any) -> int:
     Examples:
       snn solve --act lselu --epsilon 0.03 --json | snn export --to pytorch
       snn export --act sselu --depth 100 --to c --name act
+      snn export --expr 'x*sigmoid(b*x)' --set b=1.702 --to c --name quick
     """
     from snn_cli.exportation import export
 
@@ -60,7 +68,15 @@ def command(**given: Any) -> int:
     path = given["output"]
     if path is not None and os.path.exists(path) and not given["force"]:
         raise InputError(f"--output {path} exists, and is not overwritten", "--force")
-    if given["act"] is None:
+    if len(given["expr"]) > 1:
+        raise InputError(f"export takes one activation; there are {len(given['expr'])} of --expr", "--expr 'tanh(x)'")
+    if given["values"] and not given["expr"]:
+        raise InputError("--set gives the parameters of --expr values, and there is no --expr", "leave out --set")
+    if given["expr"]:
+        options |= {"expr": given["expr"][0], "set": single_values(given["values"])}
+        if given["params"] is not None:
+            raise InputError("--params and --expr both give an activation", "leave out --expr")
+    elif given["act"] is None:
         options["params"] = _record(given["params"])
     elif given["params"] is not None:
         raise InputError("--params and --act both give an activation", "leave out --act")

@@ -89,11 +89,10 @@ def expression_options(function: F) -> F:
     return function
 
 
-def expressions(given: dict[str, Any], single: bool = False) -> list[dict[str, Any]]:
+def expressions(given: dict[str, Any]) -> list[dict[str, Any]]:
     """Records of ``--expr``, one for every combination of the values that ``--set`` gives to its parameters.
 
-    Raises InputError for what is no expression, a parameter without a value, a value without a parameter, and with
-    ``single`` for more than one record.
+    Raises InputError for what is no expression, a parameter without a value, and a value without a parameter.
     """
     texts, values = given["expr"], _values(given["values"])
     if not texts:
@@ -110,8 +109,6 @@ def expressions(given: dict[str, Any], single: bool = False) -> list[dict[str, A
         own = {name: found for name, found in values.items() if name in each.parameters or name not in known}
         for combined in product(*own.values()):
             records.append(activations.of_expression(each.name, dict(zip(own, combined, strict=True))))
-    if single and len(records) > 1:
-        raise InputError(f"one expression with one value of each parameter is taken, not {len(records)}", "--expr 'x'")
     return records
 
 
@@ -136,6 +133,15 @@ def expressions_and_values(texts: tuple[str, ...], values: tuple[str, ...]) -> l
         for combined in product(*own.values()):
             made.append({"expr": each.name, "set": dict(zip(own, combined, strict=True))})
     return made
+
+
+def single_values(texts: tuple[str, ...]) -> dict[str, Any]:
+    """Of ``--set``, one for each name. Raises InputError for a list or a range."""
+    found = _values(texts)
+    for name, values in found.items():
+        if len(values) > 1:
+            raise InputError(f"--set {name} has {len(values)} values; here it takes one", f"--set {name}=1.2")
+    return {name: values[0] for name, values in found.items()}
 
 
 def _values(texts: tuple[str, ...]) -> dict[str, list[Any]]:

@@ -8,7 +8,14 @@ import click
 
 from snn_cli.architectures import ARCHITECTURES
 from snn_cli.cli.main import INTERRUPTED, OK
-from snn_cli.cli.options import closure_options, complete_file, output_format, output_options
+from snn_cli.cli.options import (
+    closure_options,
+    complete_file,
+    expression_options,
+    output_format,
+    output_options,
+    single_values,
+)
 from snn_cli.cli.output import Output, is_terminal
 from snn_cli.data import SOURCES
 from snn_cli.ensembles import ENSEMBLES
@@ -35,6 +42,7 @@ PASSED_ON = (
     help="Variants, repeated or comma-separated; the first is the baseline. Suffixes: +bn, +mixup, +scaled-mixup, "
     "+centralize, +centralize-activation, +trainable.  [default: relu+bn,selu,lselu,sselu]",
 )
+@expression_options
 @click.option("--epsilon", metavar="E", help="Backward gain minus one, or auto.  [default: 1/depth]")
 @closure_options
 @click.option("--data", metavar="NAME", default="digits", help=f"{', '.join(SOURCES)}.  [default: digits]")
@@ -92,6 +100,7 @@ def command(**given: Any) -> int:
     options = {name: given[name] for name in PASSED_ON if given[name] is not None}
     if acts:
         options["act"] = acts
+    options |= {"expr": given["expr"], "set": single_values(given["values"])}
     figure = _figure(given)
     from snn_cli.engine.distributed import rank
     from snn_cli.training.compare import train

@@ -11,7 +11,15 @@ from snn_cli import activations
 from snn_cli.architectures import ARCHITECTURES
 from snn_cli.cli.main import CHECK_FAILED, INTERRUPTED
 from snn_cli.cli.model import model_options, refuse_without_model
-from snn_cli.cli.options import closure_options, complete_any_act, complete_file, output_format, output_options
+from snn_cli.cli.options import (
+    closure_options,
+    complete_any_act,
+    complete_file,
+    expression_options,
+    expressions,
+    output_format,
+    output_options,
+)
 from snn_cli.cli.output import Output, is_terminal
 from snn_cli.ensembles import ENSEMBLES
 from snn_cli.errors import InputError, SnnError
@@ -47,6 +55,7 @@ PASSED_ON = (
     shell_complete=complete_file,
     help="Activations from records, one a line (- is standard input), instead of --act.",
 )
+@expression_options
 @click.option("--depth", metavar="L", help="Layers.  [default: that of --params, or 50; MobileNet has its own]")
 @click.option("--fanin", "--width", "fanin", metavar="N", help="Fan-in of each.  [default: that of --params, or 128]")
 @click.option("--widths", metavar="N,NxTIMES,..", help="Widths of x[0] ... x[L] instead, such as 784,1024x20,10.")
@@ -148,6 +157,9 @@ def _requests(given: dict[str, Any]) -> list[dict[str, Any]]:
     if given["params"] is not None and given["act"]:
         raise InputError("--params and --act both give activations", "leave out --act")
     common = {name: given[name] for name in PASSED_ON if given[name] is not None}
+    records = expressions(given)
+    if given["params"] is not None and records:
+        raise InputError("--params and --expr both give activations", "leave out --expr")
     common["profile"] = bool(given["plot"]) or given["profile"]
     common["tf32"] = given["tf32"]
     if given["params"] is not None:
@@ -158,7 +170,8 @@ def _requests(given: dict[str, Any]) -> list[dict[str, Any]]:
         acts = [part.strip() for text in given["act"] for part in text.split(",")]
         requests = [{**common, "act": act} for act in acts]
     else:
-        requests = [common]
+        requests = [] if records else [common]
+    requests += [{**common, "params": record} for record in records]
     if len(requests) > 1 and (given["save"] or given["resume"]):
         raise InputError("--save and --resume keep one run, of one activation", "--act lselu")
     return requests

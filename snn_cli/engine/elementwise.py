@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from snn_cli import activations
+from snn_cli.activations.family import WRAP
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -33,7 +34,15 @@ class _Plain:
 
 def kernel(act: str, params: Mapping[str, float]) -> Kernel:
     """The kernel of an activation from the registry."""
+    if params and act in activations.BASELINES:
+        return _wrapped(kernel(act, {}), params)
     activation = activations.find(act, params)
+    if act not in activations.SOLVABLE and act not in activations.BASELINES:
+        if activations.is_expression(act):
+            return _expression(act, params)
+        from snn_cli.engine import imported
+
+        return imported.kernel(act)
     if activation.shape is None:
         return _SMOOTH[act]
     shape: Any = activation.shape(_Plain(), dict(params))  # type: ignore[arg-type]
@@ -46,6 +55,53 @@ def kernel(act: str, params: Mapping[str, float]) -> Kernel:
     if amplitude > 0 and rate > 0 and steep > slope:  # then the sign of the ELU is that of x
         return _fused(amplitude, rate, slope, steep)
     return _exponential(amplitude, rate, slope, steep)
+
+
+def _wrapped(inner: Kernel, p: Mapping[str, float]) -> Kernel:
+    """``a f(b x + c) + d``."""
+    a, b, c, d = (float(p[name]) for name in WRAP)
+
+    def forward(x: torch.Tensor, saved: torch.Tensor) -> torch.Tensor:
+        return inner.forward(x.mul_(b).add_(c), saved).clone().mul_(a).add_(d)
+
+    def backward(u: torch.Tensor, saved: torch.Tensor) -> torch.Tensor:
+        return inner.backward(u, saved).mul_(a * b)
+
+    return Kernel(forward, backward)
+
+
+def formula(act: str, params: Mapping[str, float]) -> Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]:
+    """``x -> (f(x), f'(x))`` of an expression, in the precision of x; in float32 where that is 16 bits."""
+    import torch
+
+    from snn_cli.activations import expression
+    from snn_cli.activations.expression.evaluate import evaluate
+    from snn_cli.engine.formula import Tensors
+
+    found = expression.read(act)
+    known = expression.values(found, params)
+
+    def both(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        short = x.dtype in (torch.float16, torch.bfloat16)
+        work = x.float() if short else x
+        values = evaluate((found.root, found.slope), Tensors(work), work, params, known)
+        value, slope = (
+            v if isinstance(v, torch.Tensor) and v.shape == x.shape else torch.zeros_like(work) + v for v in values
+        )
+        return (value.to(x.dtype), slope.to(x.dtype)) if short else (value, slope)
+
+    return both
+
+
+def _expression(act: str, params: Mapping[str, float]) -> Kernel:
+    both = formula(act, params)
+
+    def forward(x: torch.Tensor, saved: torch.Tensor) -> torch.Tensor:
+        value, slope = both(x)
+        saved.copy_(slope)
+        return value
+
+    return Kernel(forward, _multiply)
 
 
 def _fused(amplitude: float, rate: float, slope: float, steep: float) -> Kernel:
@@ -141,11 +197,47 @@ def _silu() -> Kernel:
     )
 
 
+def _softplus() -> Kernel:
+    """Without torch's threshold, from which on it is x: ``log(1 + e^x)`` everywhere."""
+    import torch
+
+    def forward(x: torch.Tensor, saved: torch.Tensor) -> torch.Tensor:
+        torch.sigmoid(x, out=saved)
+        return torch.logaddexp(x, torch.zeros_like(x))
+
+    return Kernel(forward, _multiply)
+
+
+def _mish() -> Kernel:
+    """``x tanh(softplus(x))``."""
+    import torch
+
+    def forward(x: torch.Tensor, saved: torch.Tensor) -> torch.Tensor:
+        share = torch.sigmoid(x)
+        f = torch.logaddexp(x, torch.zeros_like(x)).tanh_()
+        torch.mul(f, f, out=saved).neg_().add_(1).mul_(share).mul_(x).add_(f)
+        return f.mul_(x)
+
+    return Kernel(forward, _multiply)
+
+
+def _hardswish() -> Kernel:
+    """``x min(max(x + 3, 0), 6) / 6``; the derivative at both kinks is the right-hand one."""
+    import torch
+
+    def forward(x: torch.Tensor, saved: torch.Tensor) -> torch.Tensor:
+        torch.add(x, 1.5, out=saved).div_(3).masked_fill_(x < -3, 0).masked_fill_(x >= 3, 1)
+        return x.mul((x + 3).clamp_(0, 6)).div_(6)
+
+    return Kernel(forward, _multiply)
+
+
 class _Smooth(dict[str, Kernel]):
     """Kernels of the smooth activations, made when asked for: torch is loaded by then."""
 
     def __missing__(self, act: str) -> Kernel:
         makers = {"tanh": _tanh, "erf": _erf, "gelu": _gelu, "silu": _silu}
+        makers |= {"softplus": _softplus, "mish": _mish, "hardswish": _hardswish}
         self[act] = made = makers[act]()
         return made
 

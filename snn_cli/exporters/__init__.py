@@ -17,6 +17,7 @@ EXPORTERS = {
     "keras": "snn_cli.exporters.keras",
     "numpy": "snn_cli.exporters.numpy",
     "c": "snn_cli.exporters.c",
+    "onnx": "snn_cli.exporters.onnx",
     "latex": "snn_cli.exporters.latex",
     "json": "snn_cli.exporters.json",
 }

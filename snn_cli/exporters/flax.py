@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from snn_cli.exporters.formula import Exporter, Formula
-from snn_cli.exporters.jax import body
+from snn_cli.exporters.jax import body, program_body
+from snn_cli.exporters.program import Program
 
 
 def code(f: Formula) -> str:
@@ -22,4 +23,21 @@ class {f.class_name}(nn.Module):
 """
 
 
-EXPORTER = Exporter("py", code)
+def program(f: Program) -> str:
+    return f"""{f.comment("#")}
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+
+{program_body(f)}
+
+class {f.class_name}(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        return {f.name}(x)
+"""
+
+
+EXPORTER = Exporter("py", code, program)

@@ -11,6 +11,8 @@ from snn_cli.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from snn_cli.exporters.program import Program
+
 
 class Formula(NamedTuple):
     """``steep x`` for ``x >= 0``, ``amplitude (e^(rate x) - 1) + slope x`` below; ``rate > 0``, 1 without amplitude.
@@ -59,10 +61,11 @@ class Formula(NamedTuple):
 
 
 class Exporter(NamedTuple):
-    """``suffix`` of its files, and the code of a formula."""
+    """``suffix`` of its files, the code of a formula, and that of a program: an expression, or a wrapped baseline."""
 
     suffix: str
     code: Callable[[Formula], str]
+    program: Callable[[Program], str]
 
 
 class _Doubles:

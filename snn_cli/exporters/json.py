@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from snn_cli.exporters.formula import Exporter, Formula
+from snn_cli.exporters.program import Program, written
 
 
 def code(f: Formula) -> str:
@@ -22,4 +23,17 @@ def code(f: Formula) -> str:
     return json.dumps(data, indent=2, allow_nan=False) + "\n"
 
 
-EXPORTER = Exporter("json", code)
+def program(f: Program) -> str:
+    """Both formulas in the grammar of ``--expr``, with the parameters by name."""
+    data = {
+        "name": f.name,
+        "act": f.act,
+        "params": dict(f.params),
+        "formula": f.text,
+        "derivative": written(f.slope),
+        "about": list(f.says),
+    }
+    return json.dumps(data, indent=2, allow_nan=False) + "\n"
+
+
+EXPORTER = Exporter("json", code, program)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from snn_cli.exporters.formula import Exporter, Formula
+from snn_cli.exporters.program import Language, Printer, Program
 
 
 def code(f: Formula) -> str:
@@ -19,4 +20,54 @@ def {f.name}(x):
 '''
 
 
-EXPORTER = Exporter("py", code)
+_SAME = ("exp", "expm1", "log", "log1p", "sqrt", "tanh", "sin", "cos", "abs", "sigmoid", "erf")
+LANGUAGE = Language(
+    {
+        **{name: f"ops.{name}({{0}})" for name in _SAME},
+        "erfc": "(1 - ops.erf({0}))",
+        "softplus": "ops.logaddexp({0}, 0.0)",
+        "where": "ops.where({0}, {1}, {2})",
+        "min": "ops.minimum({0}, {1})",
+        "max": "ops.maximum({0}, {1})",
+        "and": "ops.logical_and({0}, {1})",
+        "or": "ops.logical_or({0}, {1})",
+        "not": "ops.logical_not({0})",
+        "pow": "ops.power({0}, {1})",
+    }
+)
+
+
+def program(f: Program) -> str:
+    """The derivative is written out: that of a framework is nan where the branch that is not taken overflows."""
+    printer = Printer(LANGUAGE, f.known)
+    value_lines, value = printer.body(f.value, f.value_tails)
+    slope_lines, slope = printer.body(f.slope, f.slope_tails)
+    return f'''{f.comment("#")}
+
+import keras
+from keras import ops
+
+
+def {f.name}_derivative(x):
+{"".join(line + chr(10) for line in slope_lines)}    return ops.where(ops.isnan(x), x, {slope})
+
+
+@ops.custom_gradient
+def _{f.name}(x):
+{"".join(line + chr(10) for line in value_lines)}    y = ops.where(ops.isnan(x), x, {value})
+
+    def gradient(*args, upstream=None):
+        if upstream is None:
+            (upstream,) = args
+        return ops.multiply(upstream, {f.name}_derivative(x))
+
+    return y, gradient
+
+
+@keras.saving.register_keras_serializable(package="snn", name="{f.name}")
+def {f.name}(x):
+    return _{f.name}(ops.convert_to_tensor(x))
+'''
+
+
+EXPORTER = Exporter("py", code, program)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from snn_cli import activations
 from snn_cli.exporters.formula import Exporter, Formula
+from snn_cli.exporters.program import Program
 
 if TYPE_CHECKING:
     from snn_cli.activations.family import Family
@@ -44,4 +45,23 @@ def _number(x: float) -> str:
     return rf"{mantissa} \cdot 10^{{{int(exponent)}}}" if exponent else mantissa
 
 
-EXPORTER = Exporter("tex", code)
+def program(f: Program) -> str:
+    """The formula in its own letters, then their values."""
+    from snn_cli.activations.expression.symbolic import latex
+
+    letters = {name: latex_name(name) for name in f.params}
+    lines = [f.comment("%"), r"\[", f"  f(x) = {latex(f.text, letters)}"]
+    values = [f"{letters[name]} = {_number(value)}" for name, value in f.params.items()]
+    lines += [r"  \qquad " + ",\\quad ".join(values)] if values else []
+    return "\n".join([*lines, r"\]", ""])
+
+
+def latex_name(name: str) -> str:
+    """A Greek letter, one letter, or a word, with what follows its first underscore below."""
+    first, _, rest = name.partition("_")
+    greek = "alpha beta gamma delta epsilon zeta eta theta kappa mu nu xi rho sigma tau phi chi psi omega".split()
+    shown = f"\\{first}" if first in greek else first if len(first) == 1 else rf"\mathrm{{{first}}}"
+    return shown + (rf"_{{\mathrm{{{rest.replace('_', ' ')}}}}}" if rest else "")
+
+
+EXPORTER = Exporter("tex", code, program)

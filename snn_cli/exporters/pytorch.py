@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from snn_cli.exporters.formula import Exporter, Formula
+from snn_cli.exporters.program import Language, Printer, Program
 
 
 def code(f: Formula) -> str:
@@ -23,4 +24,60 @@ class {f.class_name}(torch.nn.Module):
 """
 
 
-EXPORTER = Exporter("py", code)
+_SAME = ("exp", "expm1", "log", "log1p", "sqrt", "tanh", "sin", "cos", "abs", "sigmoid", "erf", "erfc")
+LANGUAGE = Language(
+    {
+        **{name: f"torch.{name}({{0}})" for name in _SAME},
+        "softplus": "torch.logaddexp({0}, torch.zeros_like(x))",
+        "where": "torch.where({0}, {1}, {2})",
+        "min": "torch.minimum({0}, {1})",
+        "max": "torch.maximum({0}, {1})",
+        "and": "({0} & {1})",
+        "or": "({0} | {1})",
+        "not": "~{0}",
+        "pow": "{0} ** {1}",
+    },
+    lift="torch.full_like(x, {0})",
+)
+
+
+def program(f: Program) -> str:
+    """The derivative is written out: that of autograd is nan where the branch that is not taken overflows."""
+    printer = Printer(LANGUAGE, f.known)
+    functions = []
+    for name, root, tails in ((f"_{f.name}", f.value, f.value_tails), (f"{f.name}_derivative", f.slope, f.slope_tails)):
+        lines, value = printer.body(root, tails)
+        functions.append(f"""def {name}(x: torch.Tensor) -> torch.Tensor:
+{"".join(line + chr(10) for line in lines)}    return torch.where(torch.isnan(x), x, {value})
+""")
+    whole = "\n\n".join(functions)
+    return f"""{f.comment("#")}
+
+import torch
+
+
+{whole}
+
+class _Function(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return _{f.name}(x)
+
+    @staticmethod
+    def backward(ctx, grad):
+        (x,) = ctx.saved_tensors
+        return grad * {f.name}_derivative(x)
+
+
+def {f.name}(x: torch.Tensor) -> torch.Tensor:
+    return _Function.apply(x)
+
+
+class {f.class_name}(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return {f.name}(x)
+"""
+
+
+EXPORTER = Exporter("py", code, program)

@@ -6,6 +6,8 @@ import csv
 import io
 from typing import TYPE_CHECKING, Any
 
+from snn_cli.activations import SOLVABLE
+from snn_cli.reports.notes import assigned, called
 from snn_cli.reports.propagation_notes import factor, number
 from snn_cli.reports.propagation_table import bold, wrapped
 
@@ -28,8 +30,9 @@ _COLUMNS = (
 
 
 def name(record: Analysis) -> str:
-    """The activation, with the epsilon that it was solved for."""
-    return record.act if not record.params else f"{record.act} {record.epsilon:.4g}"
+    """The activation, with the epsilon that it was solved for, or the values of its parameters."""
+    solved = record.act in SOLVABLE
+    return f"{record.act} {record.epsilon:.4g}" if solved else called(record.act, record.params)
 
 
 def report(record: Analysis, *, width: int | None = None, shorten: bool = False, color: bool = False) -> str:
@@ -38,7 +41,8 @@ def report(record: Analysis, *, width: int | None = None, shorten: bool = False,
     def show(x: float | None) -> str:
         return number(x, shorten, 6)
 
-    params = ", ".join(f"{key} {show(value)}" for key, value in record.params.items())
+    solved = record.params if record.act in SOLVABLE else {}
+    params = ", ".join(f"{key} {show(value)}" for key, value in solved.items())
     head = f"{name(record)}{': ' if params else ''}{params}"
     rows = [
         ("E[f]", show(record.mean)),
@@ -166,4 +170,4 @@ def _cells(record: Analysis) -> dict[str, Any]:
     for part in ("conditions", "mended", "blocks", "gradient", "finite"):
         cells.update((f"{part}_{key}", value) for key, value in getattr(record, part)._asdict().items())
     low, high = record.basin or (None, None)
-    return cells | {"basin_low": low, "basin_high": high}
+    return cells | {"basin_low": low, "basin_high": high, "params": assigned(record.params)}

@@ -5,10 +5,11 @@ from __future__ import annotations
 from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal
 from typing import TYPE_CHECKING
 
+from snn_cli.activations import SOLVABLE
 from snn_cli.records import Note
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from snn_cli.records import Solution
 
@@ -99,3 +100,16 @@ def _number(x: Decimal, digits: int, shorten: bool) -> str:
     if not x or (x.is_finite() and -300 < x.adjusted() < 300):
         return f"{float(x):.{digits}g}" if shorten else repr(float(x))
     return f"{x:.{digits - 1 if shorten else 16}e}"
+
+
+def called(act: str, params: Mapping[str, float], shorten: bool = False) -> str:
+    """The activation for a heading: an expression and a wrapped baseline with the values of their parameters."""
+    if not params or act in SOLVABLE:
+        return act
+    values = [f"{name} = {f'{value:.6g}' if shorten else repr(value)}" for name, value in params.items()]
+    return ", ".join([act, *values])
+
+
+def assigned(params: Mapping[str, float]) -> str:
+    """Parameters in one cell of CSV."""
+    return " ".join(f"{name}={value!r}" for name, value in params.items())

@@ -6,6 +6,8 @@ import csv
 import io
 from typing import TYPE_CHECKING, Any
 
+from snn_cli.reports.notes import assigned
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -48,6 +50,7 @@ def _settings(record: Propagation) -> dict[str, Any]:
     settings = {name: getattr(record, name) for name in SETTINGS}
     settings.update((name, record.params.get(name)) for name in ("lambda", "alpha", "beta"))
     settings["widths"] = None if record.widths is None else " ".join(map(str, record.widths))
+    settings["params"] = assigned(record.params)
     return settings
 
 

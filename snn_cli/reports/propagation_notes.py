@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from snn_cli.records import Note
+from snn_cli.reports.notes import called
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,7 +81,7 @@ def factor(log: float | None, shorten: bool, digits: int = 4) -> str:
 
 def label(record: Propagation, records: Sequence[Propagation]) -> str:
     """A name by which a record can be told from the others."""
-    parts = [record.act]
+    parts = [called(record.act, record.params, shorten=True)]
     for name, text in (
         ("epsilon", "epsilon"),
         ("depth", "depth"),

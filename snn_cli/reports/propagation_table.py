@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from snn_cli.reports import propagation_notes as words
+from snn_cli.reports.notes import called
 from snn_cli.reports.propagation_notes import number
 
 if TYPE_CHECKING:
@@ -125,10 +126,16 @@ def comparison(
     blocks = [[bold(line, color) for line in wrapped(_head(records, shared), width)]]
     size = max(len(text) for _, rows in _ROWS for text, _ in rows) + _GAP
     cell = 11 if shorten else 23
+    names = [called(r.act, r.params, shorten) for r in records]
+    if max(map(len, names)) > cell:  # then a column has a number, and the names stand above
+        numbered = [f"[{i}]" for i in range(1, len(names) + 1)]
+        legend = [f"{i} {text}" for i, text in zip(numbered, names, strict=True)]
+        blocks.append([line for text in legend for line in wrapped(text, width)])
+        names = numbered
     across = len(records) if width is None else max(1, (width - size) // (cell + 1))
     for start in range(0, len(records), across):
         part = records[start : start + across]
-        lines = [f"{'':<{size}}" + " ".join(f"{r.act:<{cell}}" for r in part)]
+        lines = [f"{'':<{size}}" + " ".join(f"{name:<{cell}}" for name in names[start : start + across])]
         if differing:
             lines += [_line(text, [getattr(r, name) for r in part], size, cell, shorten) for text, name in differing]
         for title, rows in _ROWS:

@@ -8,6 +8,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from snn_cli.records import Note
+from snn_cli.reports.notes import called
 from snn_cli.reports.propagation_notes import factor, number
 from snn_cli.reports.propagation_table import Band, bold, chart, wrapped
 
@@ -110,8 +111,9 @@ def _last_mean(record: Verification) -> tuple[float | None, ...] | None:
 def _head(record: Verification) -> str:
     epsilon = "" if record.epsilon is None else f" epsilon {record.epsilon!r}"
     remedies = "".join(f", {text}" for text in _remedies(record))
+    act = called(record.act, record.params)
     return (
-        f"{record.act}{epsilon}, {_shape(record)}, {record.weights} weights{remedies}, {record.trials} networks of "
+        f"{act}{epsilon}, {_shape(record)}, {record.weights} weights{remedies}, {record.trials} networks of "
         f"{record.batch} inputs, {record.dtype} on {record.device}, seed {record.seed}"
     )
 

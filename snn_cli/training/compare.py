@@ -17,10 +17,10 @@ from snn_cli.errors import InputError
 from snn_cli.exact import Number, nearest_double, positive_integer, rational
 from snn_cli.records import Accuracy, Curve, Difference, Growth, Note, Params, Training, Tried
 from snn_cli.solver import solve
-from snn_cli.training.variants import Variant, parse
+from snn_cli.training.variants import Variant, expression_parameters, of_expression, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from fractions import Fraction
 
     from snn_cli.data.split import Dataset
@@ -44,9 +44,11 @@ _DEFAULTS = {"mlp": (64, 128), "conv": (12, 32)}
 
 
 def train(
-    act: str | Sequence[str] = DEFAULT_ACT,
+    act: str | Sequence[str] | None = None,
     epsilon: Number | None = None,
     *,
+    expr: str | Sequence[str] = (),
+    set: Mapping[str, Number] | None = None,  # noqa: A002
     data: str = "digits",
     data_dir: str | None = None,
     image: int | str | None = None,
@@ -82,7 +84,9 @@ def train(
 
     act
         Variants, as text with commas or as a sequence: an activation with suffixes ``+bn +mixup +scaled-mixup
-        +centralize +centralize-activation +trainable``.
+        +centralize +centralize-activation +trainable``. If None, and without ``expr``, `DEFAULT_ACT`.
+    expr, set
+        More variants: formulas in x, and values of their parameters by name.
     epsilon, lam, lambda_min, zero_mean
         As for ``solve``; epsilon defaults to ``1/depth``.
     data, data_dir, image
@@ -113,11 +117,12 @@ def train(
     that is not there, MissingExtra without torch, scikit-learn or Pillow where they are needed.
     """
     plan = check(
-        act, epsilon, data=data, data_dir=data_dir, image=image, architecture=architecture, depth=depth, fanin=fanin,
-        width_multiplier=width_multiplier, lam=lam, lambda_min=lambda_min, zero_mean=zero_mean, weights=weights,
-        epochs=epochs, batch=batch, seeds=seeds, seed=seed, lr=lr, weight_decay=weight_decay, mixup_alpha=mixup_alpha,
-        augment=augment, device=device, precision=precision, compile=compile, channels_last=channels_last,
-        threads=threads, checkpoint=checkpoint, resume=resume, metrics=metrics,
+        act, epsilon, expr=expr, set=set, data=data, data_dir=data_dir, image=image, architecture=architecture,
+        depth=depth, fanin=fanin, width_multiplier=width_multiplier, lam=lam, lambda_min=lambda_min,
+        zero_mean=zero_mean, weights=weights, epochs=epochs, batch=batch, seeds=seeds, seed=seed, lr=lr,
+        weight_decay=weight_decay, mixup_alpha=mixup_alpha, augment=augment, device=device, precision=precision,
+        compile=compile, channels_last=channels_last, threads=threads, checkpoint=checkpoint, resume=resume,
+        metrics=metrics,
     )  # fmt: skip
     torch = devices.require_torch()
     place = devices.resolve(device)
@@ -197,9 +202,11 @@ class Plan(NamedTuple):
 
 
 def check(
-    act: str | Sequence[str] = DEFAULT_ACT,
+    act: str | Sequence[str] | None = None,
     epsilon: Number | None = None,
     *,
+    expr: str | Sequence[str] = (),
+    set: Mapping[str, Number] | None = None,  # noqa: A002
     data: str = "digits",
     data_dir: str | None = None,
     image: int | str | None = None,
@@ -231,10 +238,9 @@ def check(
     """The arguments of `train`, checked; nothing is read or run. Raises InputError as it does."""
     from snn_cli import data as sources
 
-    names = act.split(",") if isinstance(act, str) else list(act)
-    variants = tuple(parse(name) for name in names)
+    variants = _variants(act, expr, set)
     if len({variant.name for variant in variants}) < len(variants):
-        raise InputError("--act names a variant twice", f"--act {','.join(dict.fromkeys(v.name for v in variants))}")
+        raise InputError("a variant is named twice", f"--act {','.join(dict.fromkeys(v.name for v in variants))}")
     devices.check_names(device, "float32")
     side = None if image is None else positive_integer(image, "--image", 4096)
     sources.check(data, data_dir, side)
@@ -289,6 +295,26 @@ def check(
     return found
 
 
+def _variants(
+    act: str | Sequence[str] | None, expr: str | Sequence[str], values: Mapping[str, Number] | None
+) -> tuple[Variant, ...]:
+    """Named ones first; a value that no expression takes is an error."""
+    formulas = [expr] if isinstance(expr, str) else list(expr)
+    if act is None:
+        act = () if formulas else DEFAULT_ACT
+    names = act.split(",") if isinstance(act, str) else list(act)
+    if not formulas:
+        activations.with_expression(None, None, values)
+    given = dict(values or {})
+    needed = [(text, expression_parameters(text)) for text in formulas]
+    known = {name for _, parameters in needed for name in parameters}
+    found = [parse(name) for name in names]
+    for text, parameters in needed:
+        own = {name: value for name, value in given.items() if name in parameters or name not in known}
+        found.append(of_expression(text, own))
+    return tuple(found)
+
+
 def _check_files(checkpoint: str | None, resume: str | None, metrics: str | None) -> None:
     if checkpoint is not None and resume is not None:
         raise InputError("--resume goes on in its own file; --checkpoint begins one", "leave out --checkpoint")
@@ -330,6 +356,10 @@ def _rates(lr: Number | Sequence[Number]) -> tuple[Fraction, ...]:
     if not rates or min(rates) <= 0:
         raise InputError("--lr must be above 0", "--lr auto")
     return rates
+
+
+def _parameters(variant: Variant, solution: Solution | None) -> dict[str, float]:
+    return dict(variant.params) if solution is None else dict(solution.params)
 
 
 def _solved(variant: Variant, plan: Plan) -> Solution | None:
@@ -486,7 +516,7 @@ class _Comparison:
             variant=variant.name,
             act=variant.act,
             epsilon=None if solution is None else solution.epsilon,
-            params=Params({} if solution is None else dict(solution.params)),
+            params=Params(_parameters(variant, solution)),
             data=plan.data,
             architecture=plan.architecture,
             depth=plan.depth,

@@ -10,12 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from snn_cli import activations, architectures
+from snn_cli.engine import imported
+from snn_cli.engine.elementwise import formula
 from snn_cli.errors import InputError
 from snn_cli.nn import DSELU, LSELU, SELU, SSELU, CentralizedActivation, centralize_, self_normalizing_init_
 from snn_cli.simulation import simulate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from snn_cli.records import Solution
     from snn_cli.training.variants import Variant
@@ -28,6 +30,8 @@ _MODULES: dict[str, Callable[..., nn.Module]] = {
     "silu": nn.SiLU,
     "elu": nn.ELU,
     "linear": nn.Identity,
+    "mish": nn.Mish,
+    "hardswish": nn.Hardswish,
 }
 _FAMILIES: dict[str, Callable[..., nn.Module]] = {"selu": SELU, "dselu": DSELU, "lselu": LSELU, "sselu": SSELU}
 
@@ -37,6 +41,33 @@ class Erf(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.erf(x)
+
+
+class _Applied(torch.autograd.Function):
+    """A formula with the derivative that it has, kept from the forward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, both: Callable[[Tensor], tuple[Tensor, Tensor]]) -> Tensor:
+        value, slope = both(x)
+        ctx.save_for_backward(slope)
+        return value
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        (slope,) = ctx.saved_tensors
+        return grads[0] * slope, None
+
+
+class Formula(nn.Module):
+    """An expression, elementwise, with its parameters fixed."""
+
+    def __init__(self, act: str, params: Mapping[str, float]) -> None:
+        super().__init__()
+        self._both = formula(act, params)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = _Applied.apply(x, self._both)  # type: ignore[no-untyped-call]
+        return out
 
 
 class Design(NamedTuple):
@@ -94,7 +125,7 @@ def build(design: Design, variant: Variant, solution: Solution | None, generator
         blocks += [layer, *(normalized if variant.bn else []), activation(variant, solution)]
     head = nn.Linear(_outputs(sizes[-1]), design.classes)
     net = Plain(blocks, [*sizes], head)
-    gain = sigma_w(variant.act)
+    gain = sigma_w(variant.act, variant.params)
     for number, layer in enumerate(sizes):
         self_normalizing_init_(layer, design.weights, gain if number else 1.0, generator)
     self_normalizing_init_(head, design.weights if design.architecture == "mlp" else "gaussian", 1.0, generator)
@@ -118,16 +149,21 @@ def activation(variant: Variant, solution: Solution | None) -> nn.Module:
     if variant.act in _FAMILIES:
         own: dict[str, Any] = {} if variant.act == "selu" else {"solution": solution}
         found = _FAMILIES[variant.act](trainable=variant.trainable, **own)
-    else:
+    elif variant.act in _MODULES or variant.act == "erf":
         found = _MODULES[variant.act]() if variant.act in _MODULES else Erf()
+    elif activations.is_expression(variant.act):
+        found = Formula(variant.act, dict(variant.params))
+    else:
+        found = imported.module(variant.act)
     return CentralizedActivation(found) if variant.centralize_activation else found
 
 
-def sigma_w(act: str) -> float:
+def sigma_w(act: str, params: tuple[tuple[str, float], ...] = ()) -> float:
     """The deviation of the weights, in ``1/sqrt(fan-in)``, with which a second moment of 1 stays."""
     if act in activations.SOLVABLE or act == "linear":
         return 1.0
-    return float(simulate(act, depth=1, sigma_w="he", profile=False).sigma_w)
+    record = {"act": act, "params": dict(params)}
+    return float(simulate(params=record, depth=1, sigma_w="he", profile=False).sigma_w)
 
 
 def _layers(design: Design) -> list[nn.Linear | nn.Conv2d]:

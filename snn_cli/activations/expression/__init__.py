@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from snn_cli.activations.expression import tree
-from snn_cli.activations.expression.evaluate import arrays, precise
+from snn_cli.activations.expression.evaluate import arrays, constants, precise
 from snn_cli.activations.expression.grammar import parse
 from snn_cli.activations.expression.kinks import points, turning
 from snn_cli.activations.family import Baseline, Values
@@ -59,3 +59,8 @@ def baseline(text: str) -> Baseline:
         kinks=lambda mp, params: points(mp, nodes, params),
         check=check,
     )
+
+
+def values(found: Expression, params: Mapping[str, float]) -> dict[tree.Node, Any]:
+    """What in f and f' does not depend on x, in doubles."""
+    return constants((found.root, found.slope), params)

@@ -20,11 +20,19 @@ _FALLBACKS = 4096
 """Points of an array for which mpmath is asked."""
 
 
-def evaluate(roots: Sequence[tree.Node], lib: Any, x: Any, params: Mapping[str, Any]) -> list[Any]:
-    """Values of all roots at x; what they share is computed once."""
-    values: dict[tree.Node, Any] = {}
+def evaluate(
+    roots: Sequence[tree.Node],
+    lib: Any,
+    x: Any,
+    params: Mapping[str, Any],
+    known: Mapping[tree.Node, Any] | None = None,
+) -> list[Any]:
+    """Values of all roots at x; what they share is computed once, and what is ``known`` not at all."""
+    values: dict[tree.Node, Any] = dict(known or {})
     for at in tree.walk(*roots):
         op = at.op
+        if at in values:
+            continue
         if op == "number":
             values[at] = lib.number(at.value)
         elif op == "name":
@@ -225,24 +233,41 @@ _ENDLESS = 2**1100
 def precise(roots: Sequence[tree.Node], mp: Any, x: Any, params: Mapping[str, Any]) -> tuple[Any, ...]:
     """Values in an mpmath context; where ``inf - inf`` or ``0/0`` and the like say nothing, the limit from the right.
 
-    At an infinity it is that of numbers as large as 1e400; nan where they too say nothing.
+    At an infinity it is that of numbers as large as 1e120; nan where they too say nothing.
     """
     lib = Precise(mp)
     found = evaluate(roots, lib, x, params)
     if mp.isnan(x) or not any(map(mp.isnan, found)):
         return tuple(map(mp.mpf, found))
-    if mp.isinf(x):
-        for digits in (400, 150, 60, 20):
-            near = evaluate(roots, lib, mp.sign(x) * mp.mpf(10) ** digits, params)
-            near = [v if mp.isnan(v) or abs(v) < mp.mpf(10) ** (digits // 4) else mp.sign(v) * mp.inf for v in near]
-            found = [b if mp.isnan(a) else a for a, b in zip(found, near, strict=True)]
-    else:
-        precision = mp.prec
-        with mp.workprec(4 * precision):
+    precision = mp.prec
+    with mp.workprec(4 * precision + 400):
+        if mp.isinf(x):
+            limits = [evaluate(roots, lib, mp.sign(x) * mp.mpf(10) ** digits, params) for digits in (20, 40, 60, 120)]
+            near = [_limit(mp, values) for values in zip(*limits, strict=True)]
+        else:
             step = mp.ldexp(max(abs(x), mp.ldexp(1, -precision)), -2 * precision)
             near = evaluate(roots, lib, x + step, params)
-        found = [+b if mp.isnan(a) and not mp.isinf(b) else a for a, b in zip(found, near, strict=True)]
-    return tuple(map(mp.mpf, found))
+            near = [mp.nan if mp.isinf(v) else v for v in near]
+    return tuple(+mp.mpf(b if mp.isnan(a) else a) for a, b in zip(found, near, strict=True))
+
+
+def _limit(mp: Any, values: tuple[Any, ...]) -> Any:
+    """Of values ever further out: two that agree; infinite where they grow."""
+    known = [v for v in values if not mp.isnan(v)]
+    if len(known) < 2:
+        return mp.nan
+    a, b = known[:2]
+    if a == b or abs(b - a) <= mp.mpf(10) ** -8 * abs(a) or max(abs(a), abs(b)) < mp.mpf(10) ** -8:
+        return b
+    return mp.sign(b) * mp.inf if abs(b) > abs(a) else mp.mpf(0)
+
+
+def constants(roots: Sequence[tree.Node], params: Mapping[str, float]) -> dict[tree.Node, Any]:
+    """What does not depend on x, as doubles that were rounded once; conditions as truth values."""
+    mp = context()
+    found = [at for at in tree.walk(*roots) if not at.moves]
+    exact = evaluate(found, Precise(mp), mp.nan, {name: mp.mpf(value) for name, value in params.items()})
+    return {at: v if isinstance(v, bool) else float(v) for at, v in zip(found, exact, strict=True)}
 
 
 @cache

@@ -76,10 +76,12 @@ def _points(mp: Any, nodes: tuple[tree.Node, ...], params: Mapping[str, Any]) ->
             if not any(abs(zero - other) <= tolerance * abs(zero) for other in found):
                 found.append(zero)
         if len(found) > MOST:
-            raise InputError(
-                f"the expression has more than {MOST} kinks", "a formula with fewer conditions, min, max and abs"
-            )
+            raise _too_many()
     return sorted(found)
+
+
+def _too_many() -> InputError:
+    return InputError(f"the expression has more than {MOST} kinks", "a formula with fewer conditions, min, max and abs")
 
 
 def _zeros(mp: Any, at: tree.Node, params: dict[str, Any]) -> Iterator[Any]:
@@ -99,13 +101,20 @@ def _zeros(mp: Any, at: tree.Node, params: dict[str, Any]) -> Iterator[Any]:
     doubles = {name: float(v) for name, v in params.items()}
     x, (y, dy) = _sampled((at, slope), doubles)
     y_sign, dy_sign = np.sign(y), np.sign(dy)
-    for i in (y == 0).nonzero()[0]:
+    zero = y == 0
+    isolated = zero & ~(np.append(zero[1:], True) & np.append(True, zero[:-1]))  # not where all of it is 0
+    turns = (y_sign[1:] * y_sign[:-1] < 0).nonzero()[0]
+    if max(len(turns), isolated.sum()) > MOST:
+        raise _too_many()
+    for i in isolated.nonzero()[0]:
         yield mp.mpf(float(x[i]))
-    for i in (y_sign[1:] * y_sign[:-1] < 0).nonzero()[0]:
+    for i in turns:
         zero = _bisected(mp, lambda t: value(at, t), mp.mpf(float(x[i])), mp.mpf(float(x[i + 1])))
         if not abs(value(at, zero)) > 1:  # a pole turns the sign too, and is found as a zero of what it divides by
             yield zero
-    touching = (dy_sign[1:] * dy_sign[:-1] < 0) & (y_sign[1:] * y_sign[:-1] > 0)
+    touching: Any = (dy_sign[1:] * dy_sign[:-1] < 0) & (y_sign[1:] * y_sign[:-1] > 0)
+    if touching.sum() > 8 * MOST:
+        raise _too_many()
     for i in touching.nonzero()[0]:  # a zero where the sign stays
         least = _bisected(mp, lambda t: value(slope, t), mp.mpf(float(x[i])), mp.mpf(float(x[i + 1])))
         size = max(abs(float(y[i])), abs(float(y[i + 1])))
@@ -124,21 +133,24 @@ def _sampled(nodes: tuple[tree.Node, ...], params: dict[str, float]) -> tuple[An
 
 
 def _bisected(mp: Any, f: Callable[[Any], Any], lo: Any, hi: Any) -> Any:
-    """A sign change between, halved down to the precision, with secant steps (Illinois) on the way."""
+    """A sign change between: secants, the value at an end that stays halved (Illinois), and some bisections."""
     at_lo, at_hi = f(lo), f(hi)
-    width = mp.ldexp(1, -mp.prec)
-    for step in range(4 * mp.prec):
-        if abs(hi - lo) <= width * max(abs(lo), abs(hi)) or at_lo == 0 or at_hi == 0:
-            break
+    last, side = lo, 0
+    for step in range(1, 4 * mp.prec):
+        if at_lo == 0 or at_hi == 0:
+            return lo if at_lo == 0 else hi
         middle = (lo + hi) / 2
-        if step % 3 and at_hi != at_lo:
-            guess = hi - at_hi * (hi - lo) / (at_hi - at_lo)
+        if step % 8:
+            guess = (lo * at_hi - hi * at_lo) / (at_hi - at_lo)
             middle = guess if lo < guess < hi else middle
         at = f(middle)
-        if mp.isnan(at):
-            break
+        if at == 0 or mp.isnan(at) or abs(middle - last) <= mp.ldexp(abs(middle), 2 - mp.prec):
+            return middle
+        last = middle
         if (at < 0) == (at_lo < 0):
-            lo, at_lo, at_hi = middle, at, at_hi / 2 if step % 3 else at_hi
+            lo, at_lo = middle, at
+            at_hi, side = (at_hi / 2 if side < 0 else at_hi), -1
         else:
-            hi, at_hi, at_lo = middle, at, at_lo / 2 if step % 3 else at_lo
-    return lo if at_lo == 0 else hi if at_hi == 0 else (lo + hi) / 2
+            hi, at_hi = middle, at
+            at_lo, side = (at_lo / 2 if side > 0 else at_lo), 1
+    return (lo + hi) / 2

@@ -213,6 +213,13 @@ def div(a: Node, b: Node) -> Node:
         return ZERO
     if a.op == "neg":
         return neg(div(a.args[0], b))
+    if a.op == b.op == "add" and len(a.args) == len(b.args) == 2:
+        up, down = b.args
+        if up.op == down.op == "exp" and up.args[0] is neg(down.args[0]):
+            if a.args == (up, neg(down)):
+                return function("tanh", up.args[0])
+            if a.args == (neg(up), down) or a.args == (down, neg(up)):
+                return function("tanh", down.args[0])
     if b.op == "add" and len(b.args) == 2 and ONE in b.args:
         grown = b.args[0] if b.args[1] is ONE else b.args[1]
         if grown.op == "exp":
