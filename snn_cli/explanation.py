@@ -61,7 +61,7 @@ def explain(solution: Solution, style: str = "text", *, width: int = WIDTH) -> s
     nearest double. Raises InputError for another style, and for a record whose closure or parameters are not those of
     its family. Held by test_explain.py against quadrature.
     """
-    if solution.act not in activations.SOLVABLE:
+    if solution.act in activations.BASELINES or activations.is_expression(solution.act):
         return _in_words(solution, style, width)
     pages: dict[str, Callable[[_Program], _Page]] = {"text": lambda p: _TextPage(p, width), "latex": _LatexPage}
     if style not in pages:

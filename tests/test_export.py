@@ -292,7 +292,7 @@ def test_output_overwrites_nothing(call, tmp_path):
     [
         (("--act", "lselu", "--epsilon", "0.03"), "--to"),
         (("--to", "torch", "--act", "selu"), "--to pytorch"),
-        (("--to", "c", "--act", "slu"), "--act selu"),
+        (("--to", "c", "--act", "slu"), "--act s"),
         (("--to", "c", "--act", "gelu"), "every framework"),
         (("--to", "c", "--act", "relu", "--epsilon", "0.1"), "no parameters to solve"),
         (("--to", "c", "--act", "lselu", "--epsilon", "-1"), "at least 0"),

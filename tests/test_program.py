@@ -312,4 +312,4 @@ def test_bounds_are_read_exactly():
 def test_help_examples():
     from snn_cli.cli.solve import command
 
-    assert "snn solve --act gelu --epsilon 0.02" in CliRunner().invoke(command, ["--help"]).output
+    assert "snn solve --act gelu --epsilon 0.02 --json" in CliRunner().invoke(command, ["--help"]).output

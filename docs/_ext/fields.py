@@ -70,6 +70,7 @@ def sentences() -> dict[Note, str]:
     found: dict[Note, str] = {}
     for module in sorted(pkgutil.iter_modules(snn_cli.reports.__path__), key=lambda module: (len(module.name), module)):
         if "plot" not in module.name:
-            for note, text in getattr(import_module(f"snn_cli.reports.{module.name}"), "_SENTENCES", {}).items():
+            tables = import_module(f"snn_cli.reports.{module.name}")
+            for note, text in (getattr(tables, "_GENERAL", {}) | getattr(tables, "_SENTENCES", {})).items():
                 found.setdefault(note, text)
     return {note: found[note] for note in Note if note in found}

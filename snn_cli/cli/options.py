@@ -99,22 +99,8 @@ def expressions(given: dict[str, Any]) -> list[dict[str, Any]]:
 
     Raises InputError for what is no expression, a parameter without a value, and a value without a parameter.
     """
-    texts, values = given["expr"], _values(given["values"])
-    if not texts:
-        activations.with_expression(None, None, {name: found[0] for name, found in values.items()})
-        return []
-    from itertools import product
-
-    from snn_cli.activations import expression
-
-    read = [expression.read(text) for text in texts]
-    known = {name for each in read for name in each.parameters}
-    records = []
-    for each in read:
-        own = {name: found for name, found in values.items() if name in each.parameters or name not in known}
-        for combined in product(*own.values()):
-            records.append(activations.of_expression(each.name, dict(zip(own, combined, strict=True))))
-    return records
+    found = expressions_and_values(given["expr"], given["values"])
+    return [activations.of_expression(each["expr"], each["set"]) for each in found]
 
 
 def single_values(texts: tuple[str, ...]) -> dict[str, Any]:

@@ -76,9 +76,8 @@ def command(ctx: click.Context, /, **given: Any) -> int:
     \b
     Examples:
       snn solve --act lselu --epsilon 0.03
-      snn solve --act sselu --depth 100 --json
+      snn solve --act gelu --epsilon 0.02 --json
       snn solve --act lselu,sselu --epsilon 0.001:0.1:5:log --csv
-      snn solve --act gelu --epsilon 0.02
     """
     output = Output()
     form = output_format(given["as_json"], given["as_csv"])
