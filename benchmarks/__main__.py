@@ -41,11 +41,14 @@ class Section(NamedTuple):
 
 SECTIONS = {
     "solve": Section("`snn solve`"),
+    "wrap": Section("`snn solve` of any activation", ("--quick", "--shaping"), ("--shaping",)),
     "simulate": Section("`snn simulate`"),
+    "analyze": Section("`snn analyze`"),
     "verify": Section("`snn verify`", needs="torch"),
     "calibration": Section("The verdict of `snn verify`", ("--configurations", "60"), needs="torch"),
     "models": Section("`snn verify --model`", needs="torch"),
     "layers": Section("`snn_cli.nn`", needs="torch"),
+    "fuzz": Section("How hard it is to break", ("--cases", "40", "--kills", "2"), needs="torch"),
     "training": Section("`snn train`", needs="torch"),
 }
 

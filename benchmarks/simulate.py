@@ -534,13 +534,13 @@ class Missing(Exception):
     """The package cannot be had here; the message says why."""
 
 
-def install(folder: str) -> list[str]:
-    """A Python with neural-tangents, in an environment of its own."""
+def install(folder: str, packages: Sequence[str] = TANGENTS) -> list[str]:
+    """A Python with these packages, in an environment of its own."""
     place = Path(folder, "environment")
     interpreter = str(place / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
     steps = (
         [sys.executable, "-m", "venv", str(place)],
-        [interpreter, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *TANGENTS],
+        [interpreter, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages],
     )
     for step in steps:
         done = subprocess.run(step, capture_output=True, encoding="utf-8", errors="replace", check=False)
