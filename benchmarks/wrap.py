@@ -80,8 +80,8 @@ def in_process(acts: Sequence[str], rounded: bool) -> tuple[Table, list[Target]]
     table = Table(
         "A wrapped activation, within one process",
         f"`solve(act, epsilon)`, medians over epsilon = {', '.join(EPSILONS)}, none solved before. What the\n"
-        "printed doubles leave of the two conditions is evaluated by quadrature at 30 digits, which shares no code with the program;\n"
-        "`rounding` is what the rounding of the exact parameters to doubles may leave at most.",
+        "printed doubles leave of the two conditions is evaluated by quadrature at 30 digits, which shares no code with\n"
+        "the program; `rounding` is what the rounding of the exact parameters to doubles may leave at most.",
         ("act", "s", "CPU s", "E[F^2] - 1", "E[F'^2] - 1 - epsilon", "rounding", "gamma", "at an edge"),
     )
     targets = []
@@ -138,7 +138,8 @@ def shaped(interpreter: Sequence[str], turns: int) -> tuple[Table, list[Target]]
     table = Table(
         "Beside Deep Kernel Shaping",
         "Whole processes, one thread. `x` is how many times longer it takes than\n"
-        "`snn solve --act ACT --epsilon 0.02`. The last two columns are its own conditions, as it evaluates them itself.",
+        "`snn solve --act ACT --epsilon 0.02`. The last two columns are its own conditions, as it\n"
+        "evaluates them itself.",
         ("act", "snn ms", "dks ms", "x", "of it solving, ms", "E[F^2] - 1", "slope of q - 1"),
     )
     longer: list[float] = []
