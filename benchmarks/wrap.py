@@ -80,8 +80,8 @@ def in_process(acts: Sequence[str], rounded: bool) -> tuple[Table, list[Target]]
     table = Table(
         "A wrapped activation, within one process",
         f"`solve(act, epsilon)`, medians over epsilon = {', '.join(EPSILONS)}, none solved before. What the\n"
-        "printed doubles leave of the two conditions is evaluated by quadrature at 30 digits, which shares no code with\n"
-        "the program; `rounding` is what the rounding of the exact parameters to doubles may leave at most.",
+        "printed doubles leave of the two conditions is evaluated by quadrature at 30 digits, which shares no code\n"
+        "with the program; `rounding` is what the rounding of the exact parameters to doubles may leave.",
         ("act", "s", "CPU s", "E[F^2] - 1", "E[F'^2] - 1 - epsilon", "rounding", "gamma", "at an edge"),
     )
     targets = []
