@@ -139,6 +139,8 @@ def _one(options: Mapping[str, Any], theory: Propagation, stages: Sequence[Stage
         return _with_mean(found, plain, theory)
     if not theory.centralize_activation:
         return found
+    if Note.OWN_MEANS_GROW in theory.notes:
+        return found._replace(tested=False, notes=(Note.THEORY_VOID,))
     if not ensembles.get(theory.weights).orthogonal:
         layers = [Stage(n, m, 1) for n, m in pairwise(widths)]
         found = _spatial(options, theory, layers, batch)

@@ -781,7 +781,17 @@ class _Run:
                 found.append(Note.MEAN_ESCAPES)
         if self.network.centralized and infinite.limit is None and abs(infinite.q_end - 1) > SHIFTED:
             found.append(Note.CENTRALIZATION_SHIFTS)
+        if self.centralize_activation and self._own_growth() > 1:
+            found.append(Note.OWN_MEANS_GROW)
         return found
+
+    def _own_growth(self) -> float:
+        """What a layer does to a mean of the units that one input has and others have not.
+
+        ``fan_in mu_w E[f']``, as without centralization: one scalar taken from f removes the mean that inputs share.
+        """
+        width = self.fan_in or (max(self.sizes) if self.sizes else 0)
+        return abs(self.weight_mean * self.sd_w * math.sqrt(width) * self.infinite.mean_slope)
 
     def _finite_notes(self) -> list[Note]:
         if self.fan_in is None and self.sizes is None:

@@ -367,6 +367,9 @@ def test_notes():
     assert Note.EXPANSION_FAILS in notes("selu", fanin=4)
     assert Note.CENTRALIZATION_SHIFTS in notes("lselu", "0.03", centralize=True)
     assert Note.CENTRALIZATION_SHIFTS not in notes("selu", centralize=True)
+    remedy = {"fanin": 1024, "centralize_activation": True}  # the tolerance is 0.0314
+    assert Note.OWN_MEANS_GROW in notes("lselu", "0.03", weight_mean="0.032", **remedy)
+    assert Note.OWN_MEANS_GROW not in notes("lselu", "0.03", weight_mean="0.031", **remedy)
 
 
 def test_remedies():

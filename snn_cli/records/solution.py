@@ -48,6 +48,7 @@ class Note(str, Enum):
     FINITE_NOT_MODELLED = "finite-not-modelled"
     TRUNCATION_LOSES_VARIANCE = "truncation-loses-variance"
     CENTRALIZATION_SHIFTS = "centralization-shifts"
+    OWN_MEANS_GROW = "own-means-grow"
     EXPANSION_FAILS = "expansion-fails"
     BEYOND_TOLERANCE = "beyond-tolerance"
     MEAN_NOT_COUNTED = "mean-not-counted"

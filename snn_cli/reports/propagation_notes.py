@@ -50,6 +50,10 @@ _SENTENCES = {
     Note.TRUNCATION_LOSES_VARIANCE: (
         "Cut at 2 deviations, unrestored weights keep 77.4% of their variance: sigma_w is {sigma_w}."
     ),
+    Note.OWN_MEANS_GROW: (
+        "Centralized activations lose the mean that all inputs share; at this mean in the weights what an input has of "
+        "its own still grows with every layer, and real networks run off. Centralize the weights instead."
+    ),
     Note.CENTRALIZATION_SHIFTS: (
         "Centralization removes the mean of f from the second moment: the fixed point is q = {q}, not 1. "
         "Solve with --zero-mean, or take --sigma-w {restoring}."

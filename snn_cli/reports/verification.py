@@ -49,6 +49,10 @@ _SENTENCES = {
         "of the mean of f."
     ),
     Note.THEORY_VOID: "With this mean in the weights there is no typical network: theory has nothing to say.",
+    Note.OWN_MEANS_GROW: (
+        "Centralized activations lose the mean that all inputs share; at this mean in the weights what an input has of "
+        "its own still grows with every layer, and real networks run off. Centralize the weights instead."
+    ),
     Note.CENTRALIZATION_SHIFTS: (
         "Centralization removes the mean of f from the second moment: q does not settle at 1. Solve with --zero-mean."
     ),
