@@ -57,7 +57,7 @@ def assert_printed(command: str, output: str, **kwargs: Any) -> None:
     # arrays of doubles may differ in the last digits from one processor to another
     assert NUMBER.sub("#", found) == NUMBER.sub("#", output)
     pairs = zip(NUMBER.findall(found), NUMBER.findall(output), strict=True)
-    assert all(float(a) == pytest.approx(float(b), rel=1e-9, abs=1e-12) for a, b in pairs)
+    assert all(float(a) == pytest.approx(float(b), rel=1e-11, abs=1e-14) for a, b in pairs)
 
 
 def checked(code: str) -> tuple[str, int]:
