@@ -337,7 +337,8 @@ def _epsilon(name: str, needed: bool, epsilon: Number | None, depth: int | None,
         if depth is not None:
             return Fraction(1, depth)
         if needed:
-            raise InputError(f"{name} needs an epsilon, the backward gain minus one, or a depth", "--epsilon 0.03")
+            hint = "--epsilon 0.03" if fan_in is None else f"--epsilon auto --fanin {fan_in}"
+            raise InputError(f"{name} needs an epsilon, the backward gain minus one, or a depth", hint)
         return "own"
     if isinstance(epsilon, str) and epsilon.strip() == "auto":
         if fan_in is None:

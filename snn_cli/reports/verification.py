@@ -194,9 +194,10 @@ def _verdict(record: Verification, shorten: bool) -> list[str]:
         )
     elif verdict.p_value is not None:
         word = "agrees with" if verdict.agrees else "REJECTS"
+        layers = "one layer" if verdict.components == 1 else f"{verdict.components} layers"
         found.append(
             f"The measurement {word} theory: p = {number(verdict.p_value, shorten)} at the level "
-            f"{number(verdict.level, shorten)}, over {verdict.components} layers; theory is allowed "
+            f"{number(verdict.level, shorten)}, over {layers}; theory is allowed "
             f"{number(verdict.allowance, shorten)} in the log growth."
         )
     else:
