@@ -10,6 +10,7 @@ import numpy as np
 
 from snn_cli import activations
 from snn_cli.arithmetic.multiprecision import Multiprecision
+from snn_cli.errors import CannotCompute
 from snn_cli.exact import Number
 from snn_cli.gaussian import Moments, moments
 from snn_cli.propagation import precise
@@ -67,6 +68,11 @@ def analyze(
     theory = run(request)
     values = dict(theory.params)
     activation = activations.find(theory.act, values)
+    if MeanField(activation, values).largest < 1:
+        raise CannotCompute(
+            f"{theory.act} grows, or oscillates, too fast: not all that a record holds at q = 1 can be computed",
+            "a smaller factor on x",
+        )
     m, mended, blocks, poincare = _moments(activation, values)
     conditions = Conditions(
         forward=abs(m.second_moment - 1) <= ROUNDING,

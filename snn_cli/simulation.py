@@ -17,7 +17,7 @@ from snn_cli.exact import Number, nearest_double, positive_integer, rational
 from snn_cli.propagation import fluctuations as finite_theory
 from snn_cli.propagation.correlation import Correlation
 from snn_cli.propagation.mean import MeanMap, shifted_moments
-from snn_cli.propagation.meanfield import LARGEST, SAME, SMALLEST, LayerMoments, MeanField
+from snn_cli.propagation.meanfield import DEAD, LARGEST, SAME, SMALLEST, LayerMoments, MeanField
 from snn_cli.propagation.mixing import mixed_inputs
 from snn_cli.propagation.path import second_moment
 from snn_cli.records import (
@@ -770,7 +770,7 @@ class _Run:
         last = infinite.path.at(np.array([self.depth]))[0]
         if not math.isfinite(last):
             found.append(Note.OVERFLOW)
-        elif not last:
+        elif not last or float(infinite.moments.gain.min()) <= DEAD:
             found.append(Note.UNDERFLOW)
         found += self._finite_notes()
         if self.has_mean:

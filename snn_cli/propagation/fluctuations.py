@@ -76,7 +76,7 @@ def layers(field: MeanField, m: LayerMoments) -> Layer:
             mixed=m.mixed / (m.second * m.gain),
             covariance=weight / following * (m.mixed - m.second * m.gain - 2 * m.second_slope * m.gain_slope) / m.gain,
             along=(m.along - centred * 4 * m.mean_scale_slope**2 / m.q) / m.gain,
-            carried=m.second_slope**2 / (m.q * m.second * m.gain),
+            carried=m.second_slope / m.second * (m.second_slope / (m.q * m.gain)),
             flatness=m.fourth / m.second**2,
             removed=centred * weight * (m.second - 2 * m.mean_scale_slope**2) / following,
             thinned=centred * np.ones_like(m.second),

@@ -58,6 +58,15 @@ def _row_sums(values: Array, weights: Array) -> Array:
     return np.asarray(np.einsum("ij,ij->i", values, weights))
 
 
+DEAD = 1e-140
+"""What ``E[f^2]`` and ``E[f'^2]`` count as where they are less, as those of an f that is 0 around 0 soon are: squares
+and ratios of it are doubles still."""
+
+
+_MOST = 690.0
+"""Logarithm of the largest V that is extrapolated: it is beyond all that is followed."""
+
+
 class LayerMoments(NamedTuple):
     """Expectations over ``x = sqrt(q) z`` for an array of second moments q, each an array of the same shape.
 
@@ -79,6 +88,29 @@ class LayerMoments(NamedTuple):
     mean_slope: Any  # E[f']
     mixed: Any  # E[f^2 f'^2]
     along: Any  # E[z^2 f'^2]
+
+
+def _alive(m: LayerMoments) -> LayerMoments:
+    """The moments, of which none is less than `DEAD`: below, f or its slope is a constant of that size."""
+    still, flat = m.second < DEAD, m.gain < DEAD
+    if not (still.any() or flat.any()):
+        return m
+    second, gain = np.where(still, DEAD, m.second), np.where(flat, DEAD, m.gain)
+    either, zero = still | flat, np.zeros_like(second)
+    return m._replace(
+        mean=np.where(still, zero, m.mean),
+        mean_scale_slope=np.where(either, zero, m.mean_scale_slope),
+        second=second,
+        second_slope=np.where(either, zero, m.second_slope),
+        second_curvature=np.where(either, zero, m.second_curvature),
+        fourth=np.where(still, second**2, m.fourth),
+        gain=gain,
+        gain_slope=np.where(flat, zero, m.gain_slope),
+        gain_curvature=np.where(flat, zero, m.gain_curvature),
+        gain_fourth=np.where(flat, gain**2, m.gain_fourth),
+        mixed=np.where(either, second * gain, m.mixed),
+        along=np.where(flat, gain, m.along),
+    )
 
 
 class MeanField:
@@ -176,7 +208,7 @@ class MeanField:
         """All expectations for an array of second moments ``q > 0``, of any shape."""
         q = np.asarray(q, dtype=np.float64)
         inside = np.clip(q, SMALLEST, self.largest)
-        return self._by_shape(inside) if self._shape is not None else self._by_quadrature(inside)
+        return _alive(self._by_shape(inside) if self._shape is not None else self._by_quadrature(inside))
 
     def _by_shape(self, q: Array) -> LayerMoments:
         assert self._shape is not None
@@ -325,6 +357,9 @@ class MeanField:
             second, slope = f2.expectation(), f2.derivative().times_power(1).expectation() / 2
         else:
             second, slope = self._second(inside, rough)
+        dead = second < DEAD
+        if dead.any():
+            second, slope = np.where(dead, DEAD, second), np.where(dead, 0.0, slope)
         outside = inside != q
         ratio = np.ones_like(q)
         if outside.any():  # V is a power of q: of degree 0 for tanh, 1 for relu
@@ -332,7 +367,11 @@ class MeanField:
             nearest = np.rint(2 * power) / 2
             power = np.where(np.abs(power - nearest) < _NEARLY, nearest, power)
             with np.errstate(all="ignore"):
-                ratio[outside] = (q[outside] / inside[outside]) ** power
+                known = np.log(second[outside])
+                exponent = power * np.log(q[outside] / inside[outside])
+                exact = (q[outside] / inside[outside]) ** power
+                # of what grows as an exponential the power is large: V stays a double
+                ratio[outside] = np.where(exponent + known < _MOST, exact, np.exp(_MOST - known))
         with np.errstate(over="ignore"):
             return (
                 self.variance_w * second * ratio + self.variance_b,

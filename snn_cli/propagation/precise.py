@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 BITS = 85
 """Of the arithmetic: sums of some hundred terms keep the 53 of a double, and what cancels between them."""
 
-_EDGE = 11  # e^(-z^2/2) is 5e-27 there
+_EDGES = (11, 24)  # e^(-z^2/2) is 5e-27 at the first; further where f grows so fast that this has weight
+_NO_WEIGHT = 1e-19  # of the first and the last node
 _FAR = 9  # kinks from which on have no weight
 _HALVED = 1e-9
 _FIRST, _FINEST = 1, 6  # powers of 2 in a unit of the variable
@@ -38,24 +39,46 @@ def moments(activation: Baseline, params: Mapping[str, float]) -> Moments | None
     mp = _context()
     values = {name: mp.mpf(value) for name, value in params.items()}
     kinks = [at for at in activation.kinks(mp, values) if abs(at) < _FAR]
-    before = total = None
+    for edge in _EDGES:
+        found, complete = _within(activation.precise, values, kinks, edge)
+        if complete:
+            return found
+    return None
+
+
+def _within(precise: Any, values: Mapping[str, Any], kinks: list[Any], edge: int) -> tuple[Moments | None, bool]:
+    """Between ``-edge`` and ``edge``, None where that does not settle; and whether what is outside has no weight."""
+    mp = _context()
+    before, total, size = None, [mp.zero] * 6, []
     for level in range(_FIRST, _FINEST + 1):
-        total = [x / 2 for x in total] if total else [mp.zero] * 6
-        for z, weight in _nodes(kinks, level):
-            f, df = activation.precise(mp, z, values)
-            square = df * df
-            f_weight, df_weight = f * weight, square * weight
-            terms = f_weight, f * f_weight, df_weight, z * df * f_weight, square * df_weight, df * weight
-            for i, term in enumerate(terms):
+        total = [x / 2 for x in total]
+        for z, weight in _nodes(kinks, level, edge):
+            for i, term in enumerate(_terms(precise, values, z, weight)):
                 total[i] += term
         size = [abs(total[0]) + mp.sqrt(total[1]), total[1], total[2], total[1] + total[2], total[4], mp.sqrt(total[2])]
         if before and all(abs(x - y) <= _HALVED * s for x, y, s in zip(before, total, size, strict=True)):
-            mean, second, chi, gamma, fourth, slope = (
-                x if abs(x) > s * mp.mpf(2) ** (16 - BITS) else mp.zero for x, s in zip(total, size, strict=True)
-            )  # what is left where everything cancels is rounding
-            return Moments(mean, second, chi, gamma, fourth / (chi * chi) if chi else mp.nan, slope)
+            break
         before = total
-    return None
+    else:
+        before = None
+    for side in (-edge, edge):
+        outside = _terms(precise, values, mp.mpf(side), mp.npdf(side))
+        if any(abs(term) > _NO_WEIGHT * s for term, s in zip(outside, size, strict=True)):
+            return None, False
+    if before is None:
+        return None, True
+    mean, second, chi, gamma, fourth, slope = (
+        x if abs(x) > s * mp.mpf(2) ** (16 - BITS) else mp.zero for x, s in zip(total, size, strict=True)
+    )  # what is left where everything cancels is rounding
+    return Moments(mean, second, chi, gamma, fourth / (chi * chi) if chi else mp.nan, slope), True
+
+
+def _terms(precise: Any, values: Mapping[str, Any], z: Any, weight: Any) -> tuple[Any, ...]:
+    """``f, f^2, f'^2, z f f', f'^4, f'`` at a node, times its weight."""
+    f, df = precise(_context(), z, values)
+    square = df * df
+    f_weight, df_weight = f * weight, square * weight
+    return f_weight, f * f_weight, df_weight, z * df * f_weight, square * df_weight, df * weight
 
 
 @cache
@@ -67,14 +90,14 @@ def _context() -> Any:
     return mp
 
 
-def _nodes(kinks: list[Any], level: int) -> Iterator[tuple[Any, Any]]:
+def _nodes(kinks: list[Any], level: int, edge: int) -> Iterator[tuple[Any, Any]]:
     """Nodes that this level adds, and weights with the density; those of the levels before count half."""
     if not kinks:
-        yield from _line(level)
+        yield from _line(level, edge)
         return
     mp = _context()
     scale = 1 / mp.sqrt(2 * mp.pi)
-    for a, b in pairwise([-mp.mpf(_EDGE), *kinks, mp.mpf(_EDGE)]):
+    for a, b in pairwise([-mp.mpf(edge), *kinks, mp.mpf(edge)]):
         middle, half = (a + b) / 2, (b - a) / 2
         for t, weight in _interval(level):
             z = middle + half * t
@@ -88,11 +111,11 @@ def _new(level: int, last: float) -> range:
 
 
 @cache
-def _line(level: int) -> tuple[tuple[Any, Any], ...]:
+def _line(level: int, edge: int) -> tuple[tuple[Any, Any], ...]:
     mp = _context()
     step = mp.mpf(2) ** -level
     scale = step / mp.sqrt(2 * mp.pi)
-    return tuple((k * step, scale * mp.exp(-((k * step) ** 2) / 2)) for k in _new(level, _EDGE))
+    return tuple((k * step, scale * mp.exp(-((k * step) ** 2) / 2)) for k in _new(level, edge))
 
 
 @cache

@@ -125,6 +125,8 @@ def _network(record: Analysis, shorten: bool) -> str:
         low, high = record.basin
         ends = [f"from {number(low, shorten, 6)}" if low else "", f"up to {number(high, shorten, 6)}" if high else ""]
         text += f", {' '.join(end for end in ends if end)}" if any(ends) else ", from anywhere"
+    elif points:
+        text += ", but not from 1"
     if record.gradient.log_growth is not None:
         spread = record.gradient.log_growth_sd
         text += f"; over {size} the squared gradient changes by x {factor(record.gradient.log_growth, shorten, 4)}"

@@ -29,7 +29,10 @@ _SENTENCES = {
     ),
     Note.NEVER_SETTLES: "gamma is not below 1: the spread of q grows with every layer.",
     Note.OVERFLOW: "q overflows on the way; gradients go on in logarithms.",
-    Note.UNDERFLOW: "q underflows to 0 on the way; gradients go on in logarithms.",
+    Note.UNDERFLOW: (
+        "q, or the gain of a layer, underflows to 0 on the way; gradients go on in logarithms, with a gain of 1e-140 a "
+        "layer where it is less."
+    ),
     Note.MEAN_ESCAPES: "With this mean in the weights q or the mean of the units runs off to infinity.",
     Note.BEYOND_TOLERANCE: (
         "The weights' mean is beyond the tolerance: a mean of the units grows, up or down by chance, and there is no "
