@@ -615,10 +615,10 @@ def _geometric(values: Sequence[float | None]) -> float | None:
     known = [x for x in values if x is not None]
     if len(known) < len(values) or not known:
         return None
+    if not all(math.isfinite(x) and x >= 0 for x in known):
+        return None
     if any(x == 0 for x in known):
         return 0.0
-    if not all(math.isfinite(x) for x in known):
-        return None
     return math.exp(sum(math.log(x) for x in known) / len(known))
 
 

@@ -31,6 +31,7 @@ from snn_cli import (  # noqa: E402
 )
 from snn_cli.graph import Function  # noqa: E402
 from snn_cli.models import load, parse_input, simulate_path, verify_path  # noqa: E402
+from snn_cli.nn import self_normalizing_init_  # noqa: E402
 from snn_cli.propagation.model import function_moments  # noqa: E402
 
 SEED = 5
@@ -356,6 +357,39 @@ def test_theory_is_close_for_a_residual_network():
             logs = [math.log(getattr(r.layers[i], measured) / getattr(r.layers[i], theory)) for r in reports]
             error = np.std(logs, ddof=1) / math.sqrt(len(logs))
             assert abs(np.mean(logs)) < 4 * error + 0.35, (layer.name, measured, np.mean(logs))
+
+
+def pooled(pool: nn.Module, depth: int = 2, width: int = 24, seed: int = 0) -> nn.Sequential:
+    """Convolutions of an activation that keeps the mean at 0, and an average over all positions."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        layers: list[nn.Module] = []
+        for i in range(depth):
+            layers += [nn.Conv2d(width if i else 3, width, 3, padding=1), nn.SELU()]
+        return self_normalizing_init_(nn.Sequential(*layers, pool, nn.Flatten(), nn.Linear(width, 10)))
+
+
+@pytest.mark.parametrize("pool", [nn.AdaptiveAvgPool2d(1), nn.AvgPool2d(12)])
+def test_an_average_of_units_without_a_mean_is_predicted(pool):
+    """Its second moment is E[x^2] over positions where positions are independent; chance of the batch is not counted."""
+    logs = []
+    for seed in range(12):
+        report = verify_model(pooled(pool, seed=seed), normal(8, 3, 12, 12, seed=seed), seed=seed)
+        assert [layer.name for layer in report.layers if layer.expected is False] == []
+        before, layer = report.layers[3], report.layers[4]
+        assert 0.99 * before.q_theory / 144 < layer.q_theory < 2 * before.q_theory / 144
+        assert layer.growth == pytest.approx(1 / 144, rel=1e-5)
+        logs.append(math.log(layer.q / layer.q_theory))
+    assert abs(np.mean(logs)) < 0.4, np.mean(logs)
+
+
+def test_no_predicted_second_moment_is_negative():
+    """Whatever chance makes of the covariance of the inputs: means, even minus means, of many positions."""
+    for seed in range(40):
+        batch = normal(2, 3, 8, 8, seed=seed)
+        batch[1] = -batch[0]  # covariance of the two samples: -1
+        for layer in simulate_model(pooled(nn.AvgPool2d(8), depth=1, seed=seed), batch).layers:
+            assert layer.q > 0, layer
 
 
 class Halved(nn.Linear):
