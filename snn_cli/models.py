@@ -10,6 +10,7 @@ import os
 import re
 import sys
 import time
+from dataclasses import replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,6 +18,7 @@ from snn_cli.engine import device as devices
 from snn_cli.errors import CannotCompute, InputError, MissingExtra
 from snn_cli.exact import nearest_double, positive_integer, rational
 from snn_cli.propagation.model import propagate
+from snn_cli.propagation.paths import Averages, in_branch, resting
 from snn_cli.records import Advice, ModelEstimates, ModelLayer, ModelPrediction, ModelReport, ModelVerdict, Note
 
 if TYPE_CHECKING:
@@ -67,7 +69,9 @@ def verify_model(
         What it is called with: a tensor, a tuple or list of positional arguments, or a dictionary of named ones. The
         first dimension of the first tensor counts the samples.
     max_growth
-        Factor that the squared gradient may grow or shrink by on its way back to the input.
+        Factor that the squared gradient may grow or shrink by on its way back to the input. It is about what repeats
+        with depth: average pooling over n positions that every path passes divides the squared gradient by n, once and
+        whatever the weights, and is not counted (``averaged`` in the report).
     seed
         Of the random gradient ``N(0, I)`` at what the model returns.
     theory
@@ -83,10 +87,11 @@ def verify_model(
     case = _case(model, batch)
     measured = [_measure(case, number)]
     theories = [_trace(case)] if theory else []
+    graph = theories[0].graph if theories else _graph(case) if factor is not None else None
     first = next(case.model.parameters())
     return _report(
-        type(case.model).__name__, case, measured, theories, str(first.device), str(first.dtype).removeprefix("torch."),
-        number, "live", factor, time.perf_counter() - started, rebuilt=False,
+        type(case.model).__name__, case, measured, theories, graph, str(first.device),
+        str(first.dtype).removeprefix("torch."), number, "live", factor, time.perf_counter() - started, rebuilt=False,
     )  # fmt: skip
 
 
@@ -144,7 +149,7 @@ def verify_path(
             progress(trial + 1, request.trials)
     assert case is not None
     return _report(
-        request.name, case, measured, theories, str(place), dtype, request.seed,
+        request.name, case, measured, theories, theories[0].graph, str(place), dtype, request.seed,
         "as built" if weights_from is None else os.path.basename(weights_from), request.factor,
         time.perf_counter() - started, rebuilt=not same,
     )  # fmt: skip
@@ -423,10 +428,14 @@ def _measure(case: _Case, seed: int) -> Measurement:
     return measure_model(case.model, case.arguments, case.named, seed)
 
 
-def _trace(case: _Case) -> _Theory:
+def _graph(case: _Case) -> Graph:
     from snn_cli.engine.trace import trace
 
-    graph = trace(case.model, case.arguments, case.named)
+    return trace(case.model, case.arguments, case.named)
+
+
+def _trace(case: _Case) -> _Theory:
+    graph = _graph(case)
     return _Theory(graph, propagate(graph))
 
 
@@ -457,12 +466,17 @@ def _ends(theory: _Theory) -> tuple[float | None, float]:
     """Predicted log growth from what the model returns to its inputs, and its deviation."""
     graph = theory.graph
     inputs = [step for node, step in zip(graph.nodes, theory.steps, strict=True) if node.kind == "input"]
-    sizes = {out: size for node in graph.nodes for out, size in zip(node.outputs, node.sizes, strict=True)}
-    returned = sum(sizes.get(out, 0) for out in graph.outputs)
+    returned = _returned(graph)
     known = [step.gradient for step in inputs if step.gradient is not None]
     if not inputs or len(known) < len(inputs) or not returned or not sum(known) > 0:
         return None, 0.0
     return math.log(sum(known) / returned), math.sqrt(max(step.gradient_variance for step in inputs))
+
+
+def _returned(graph: Graph) -> int:
+    """Elements per sample of what the model returns."""
+    sizes = {out: size for node in graph.nodes for out, size in zip(node.outputs, node.sizes, strict=True)}
+    return sum(sizes.get(out, 0) for out in graph.outputs)
 
 
 def _mean_ends(theories: Sequence[_Theory]) -> tuple[float | None, float]:
@@ -504,6 +518,7 @@ def _prediction(case: _Case) -> ModelPrediction:
     from snn_cli.engine.model import fan_in
 
     theory = _trace(case)
+    calls = _calls(theory.graph)
     modules = dict(case.model.named_modules())
     layers = []
     for (name, number), (node, step) in _by_call(theory).items():
@@ -520,6 +535,7 @@ def _prediction(case: _Case) -> ModelPrediction:
                 q_allowed=None if state is None else _allowed(state.variance, state.assumed, state.slack, 1),
                 growth_allowed=_growth_allowed(step, 1),
                 gradient_allowed=_gradient_allowed(step, 1),
+                averaged=calls[(name, number)].averaged,
                 **_weights(node, step),
             )
         )
@@ -529,6 +545,7 @@ def _prediction(case: _Case) -> ModelPrediction:
         model=type(case.model).__name__,
         depth=depth,
         gradient=_estimates(growth, None, deviation if growth is not None else None, depth),
+        gradient_out=float(_returned(theory.graph)) or None,
         layers=tuple(layers),
         unfollowed=_unfollowed(theory.graph),
         notes=(),
@@ -588,6 +605,31 @@ class _Seen(NamedTuple):
     growth: float | None
 
 
+class _Call(NamedTuple):
+    """Where one call of a layer is in the model.
+
+    ``number``, ``kind``: of its operation; ``averaged``, ``averaged_in``: positions that pooling on every path averages
+    behind its output and behind its input; ``rests``: whether what theory cannot follow feeds it.
+    """
+
+    number: int | None = None
+    kind: str | None = None
+    averaged: int = 1
+    averaged_in: int = 1
+    rests: bool = False
+
+
+def _calls(graph: Graph | None) -> dict[tuple[str, int], _Call]:
+    if graph is None:
+        return {}
+    averages, unsure = Averages(graph), resting(graph)
+    return {
+        (node.name, node.call): _Call(number, node.kind, *averages.across(number), number in unsure)
+        for number, node in enumerate(graph.nodes)
+        if node.call >= 0
+    }
+
+
 def _seen(measured: Sequence[Measurement], i: int) -> _Seen:
     rows = [m.layers[i] for m in measured]
     growth = [
@@ -615,10 +657,10 @@ def _geometric(values: Sequence[float | None]) -> float | None:
     known = [x for x in values if x is not None]
     if len(known) < len(values) or not known:
         return None
+    if not all(math.isfinite(x) and x >= 0 for x in known):
+        return None
     if any(x == 0 for x in known):
         return 0.0
-    if not all(math.isfinite(x) for x in known):
-        return None
     return math.exp(sum(math.log(x) for x in known) / len(known))
 
 
@@ -627,6 +669,7 @@ def _report(
     case: _Case,
     measured: list[Measurement],
     theories: Sequence[_Theory],
+    graph: Graph | None,
     device: str,
     dtype: str,
     seed: int,
@@ -643,9 +686,13 @@ def _report(
         raise CannotCompute("the model runs other layers each time it is built", "--trials 1")
     predicted = _predictions(theories)
     networks = len(measured) if rebuilt else 1
+    places = _calls(graph)
+    calls = [places.get((row.name, row.call), _Call()) for row in measured[0].layers]
     layers, seen = [], [_seen(measured, i) for i in range(len(shape))]
     for i, row in enumerate(measured[0].layers):
-        layers.append(_layer(row, seen[i], predicted.get((row.name, row.call)), networks))
+        layer = _layer(row, seen[i], predicted.get((row.name, row.call)), networks)
+        layer = layer._replace(averaged=calls[i].averaged if graph is not None else None)
+        layers.append(layer._replace(expected=None) if calls[i].rests else layer)
     depth = sum(layer.fan_in is not None for layer in layers) if not theories else _weight_layers(theories[0].graph)
     growths = [_log_growth(m) for m in measured]
     known = [g for g in growths if g is not None]
@@ -653,11 +700,14 @@ def _report(
     error = None
     if growth is not None and len(known) > 1:
         error = math.sqrt(sum((g - growth) ** 2 for g in known) / (len(known) - 1) / len(known))
+    averaged = None if graph is None else _averaged(measured[0], graph, calls)
     within = None
     if factor is not None:
-        within = growth is not None and sum(abs(g) for g in known) / len(known) <= math.log(factor)
+        counted = [abs(g + math.log(averaged or 1)) for g in known]
+        within = growth is not None and sum(counted) / len(known) <= math.log(factor)
     broken = next((i for i, s in enumerate(seen) if s.q is None), None)
-    violation = None if factor is None else _violation(measured, layers, seen, math.log(factor))
+    violation = None if factor is None else _violation(measured, layers, seen, calls, math.log(factor))
+    number = None if violation is None else calls[violation].number
     foretold, deviation = _mean_ends(theories)
     expected = [layer.expected for layer in layers if layer.expected is not None]
     first = tensors((case.arguments, case.named))[0]
@@ -679,6 +729,9 @@ def _report(
         verdict=verdict,
         gradient_out=_geometric([m.gradient_out for m in measured]),
         first_violation=None if violation is None else layers[violation].name,
+        violation_at=None,
+        violation_in_branch=None if number is None or graph is None else in_branch(graph, number),
+        averaged=averaged,
         broken_layer=broken,
         layers=tuple(layers),
         unfollowed=() if not theories else _unfollowed(theories[0].graph),
@@ -689,7 +742,9 @@ def _report(
         networks_per_second=len(measured) / seconds if seconds else 0.0,
         peak_memory=devices.peak_memory(devices.require_torch().device(device)),
     )
-    return ModelReport(**{**_fields(report), "advice": _advice(report, violation)})
+    if violation is not None:
+        report = replace(report, violation_at=_farthest(report, violation, calls)[0])
+    return replace(report, advice=_advice(report, violation, calls))
 
 
 def _layer(row: Any, seen: _Seen, predicted: _Predicted | None, networks: int) -> ModelLayer:
@@ -731,15 +786,31 @@ def _log_growth(m: Measurement) -> float | None:
     return math.log(last / m.gradient_out)
 
 
+def _averaged(m: Measurement, graph: Graph, calls: Sequence[_Call]) -> int:
+    """Positions averaged on the whole way that `_log_growth` is of."""
+    if m.gradient_in is not None:
+        return Averages(graph).of_inputs()
+    return next((place.averaged for row, place in zip(m.layers, calls, strict=True) if row.gradient is not None), 1)
+
+
 def _violation(
-    measured: Sequence[Measurement], layers: Sequence[ModelLayer], seen: Sequence[_Seen], limit: float
+    measured: Sequence[Measurement],
+    layers: Sequence[ModelLayer],
+    seen: Sequence[_Seen],
+    calls: Sequence[_Call],
+    limit: float,
 ) -> int | None:
-    """Coming from the output, the first layer on a side of which the gradient has left the budget."""
+    """Coming from the output, the first layer on a side of which the gradient has left the budget.
+
+    Average pooling that every path passes is not counted.
+    """
     start = _geometric([m.gradient_out for m in measured])
     for i in reversed(range(len(layers))):
         if layers[i].kind in _IDLE or (seen[i].gradient is None and seen[i].q is not None):
             continue
-        sides = [x for x in (seen[i].gradient, seen[i].gradient_in) if x is not None]
+        out, into = seen[i].gradient, seen[i].gradient_in
+        sides = [] if out is None else [out * calls[i].averaged]
+        sides += [] if into is None else [into * calls[i].averaged_in]
         if not sides or not start or any(not x > 0 or abs(math.log(x / start)) > limit for x in sides):
             return i
     return None
@@ -779,7 +850,7 @@ def _some(names: Sequence[str]) -> str:
 # What to do
 
 
-def _advice(report: ModelReport, violation: int | None) -> tuple[Advice, ...]:
+def _advice(report: ModelReport, violation: int | None, calls: Sequence[_Call]) -> tuple[Advice, ...]:
     """The most important findings first; each has the number it stands on."""
     found: list[Advice] = []
     layers = report.layers
@@ -787,10 +858,10 @@ def _advice(report: ModelReport, violation: int | None) -> tuple[Advice, ...]:
         layer = layers[report.broken_layer]
         before = [x.q for x in layers[: report.broken_layer] if x.q is not None]
         found.append(Advice("broken", layer.name, before[-1] if before else None, None, None))
-    causes = _causes(report, violation)
+    causes = _causes(report, violation, calls)
     if violation is not None:
         layer = layers[violation]
-        growth = _relative(report, violation)
+        growth = _farthest(report, violation, calls)[1]
         found.append(Advice("violation", layer.name, growth, report.verdict.max_growth, None))
     found += causes
     found += _means(report)
@@ -808,40 +879,55 @@ def _advice(report: ModelReport, violation: int | None) -> tuple[Advice, ...]:
             found.append(Advice("unexpected-growth", last.name, last.growth, last.growth_theory, None))
     if not found:
         code = "fine" if report.verdict.max_growth is not None else "no-budget"
-        growth = report.measured.log_growth
+        growth = _counted(report)
         value = None if growth is None else math.exp(min(growth, 700.0))
         found.append(Advice(code, None, value, report.verdict.max_growth, None))
     return tuple(found[:MOST_ADVICE])
 
 
-def _relative(report: ModelReport, i: int) -> float | None:
-    """Squared gradient at a layer, over that at what the model returns: on the side where it is farther from 1."""
+def _counted(report: ModelReport) -> float | None:
+    """Log growth from output to input, but for average pooling that every path passes."""
+    growth = report.measured.log_growth
+    return None if growth is None else growth + math.log(report.averaged or 1)
+
+
+def _farthest(report: ModelReport, i: int, calls: Sequence[_Call]) -> tuple[str | None, float | None]:
+    """Squared gradient at a layer, over that at what the model returns, but for pooling: where it leaves the budget.
+
+    At the output, where it has left it there already; else at the input.
+    """
     layer = report.layers[i]
     if layer.gradient is None or not report.gradient_out or not layer.gradient > 0:
-        return None
-    sides = [layer.gradient / report.gradient_out]
-    if layer.growth is not None and layer.growth > 0:
-        sides.append(sides[0] * layer.growth)
-    return max(sides, key=lambda x: abs(math.log(x)))
+        return None, None
+    out = layer.gradient / report.gradient_out * calls[i].averaged
+    limit = report.verdict.max_growth
+    left = limit is not None and abs(math.log(out)) > math.log(limit)
+    if left or layer.growth is None or not layer.growth > 0:
+        return "output", out
+    return "input", out * layer.growth * (calls[i].averaged_in / calls[i].averaged)
 
 
-def _causes(report: ModelReport, violation: int | None) -> list[Advice]:
-    """Where the gradient is gained or lost: in the gains of the weights, in the activations, in normalizations."""
+def _causes(report: ModelReport, violation: int | None, calls: Sequence[_Call]) -> list[Advice]:
+    """Where the gradient is gained or lost: in the weights' gains, in activations, normalizations, average pooling."""
     factor = report.verdict.max_growth
-    growth = report.measured.log_growth
+    growth = _counted(report)
     if violation is None and (growth is None or abs(growth) <= math.log(factor or 10.0)):
         return []
-    rows = report.layers if violation is None else report.layers[violation:]
-    excess: dict[str, list[tuple[float, ModelLayer]]] = {"gain": [], "activation": [], "normalization": []}
+    first = violation or 0
+    excess: dict[str, list[tuple[float, ModelLayer]]] = {
+        "gain": [], "activation": [], "normalization": [], "pooling": []
+    }  # fmt: skip
     kept = 1.0
-    for row in rows:
+    for row, place in zip(report.layers[first:], calls[first:], strict=True):
         if row.gain and row.gain_kept:
             kept = row.gain_kept
             excess["gain"].append((2 * math.log(row.gain / kept), row))
         elif row.fan_in is None and row.growth and row.growth > 0:
             if "Norm" in row.kind:
                 excess["normalization"].append((math.log(row.growth), row))
-            elif row.growth_theory is not None and row.q and row.q > 0:
+            elif place.kind == "average":
+                excess["pooling"].append((math.log(row.growth * place.averaged_in / place.averaged), row))
+            elif place.kind == "activation" and row.growth_theory is not None and row.q and row.q > 0:
                 excess["activation"].append((math.log(row.growth), row))
     # of an activation counts what the gain that keeps q leaves
     for i, (log, row) in enumerate(excess["activation"]):
@@ -849,7 +935,7 @@ def _causes(report: ModelReport, violation: int | None) -> list[Advice]:
         excess["activation"][i] = (log + 2 * math.log(after), row) if after else (0.0, row)
     totals = {code: sum(log for log, _ in parts) for code, parts in excess.items()}
     if violation is not None:
-        relative = _relative(report, violation)
+        relative = _farthest(report, violation, calls)[1]
         sign = 1.0 if relative is None or relative >= 1 else -1.0
     else:
         sign = 1.0 if growth is not None and growth > 0 else -1.0
@@ -870,8 +956,8 @@ def _causes(report: ModelReport, violation: int | None) -> list[Advice]:
             room = math.log(factor or 10.0) / max(report.depth, count)
             do = f"snn solve --act lselu --epsilon {math.expm1(min(room, 0.5)):.3g}"
             found.append(Advice("activation", row.name, math.exp(total / count), math.exp(room), do))
-        elif code == "normalization":
-            found.append(Advice("normalization", row.name, row.growth, None, None))
+        else:
+            found.append(Advice(code, row.name, row.growth, None, None))
     return found[:2]
 
 

@@ -31,7 +31,10 @@ from snn_cli import (  # noqa: E402
 )
 from snn_cli.graph import Function  # noqa: E402
 from snn_cli.models import load, parse_input, simulate_path, verify_path  # noqa: E402
+from snn_cli.nn import convert, self_normalizing_init_  # noqa: E402
 from snn_cli.propagation.model import function_moments  # noqa: E402
+from snn_cli.reports.model import findings  # noqa: E402
+from snn_cli.reports.model import report as written  # noqa: E402
 
 SEED = 5
 
@@ -356,6 +359,162 @@ def test_theory_is_close_for_a_residual_network():
             logs = [math.log(getattr(r.layers[i], measured) / getattr(r.layers[i], theory)) for r in reports]
             error = np.std(logs, ddof=1) / math.sqrt(len(logs))
             assert abs(np.mean(logs)) < 4 * error + 0.35, (layer.name, measured, np.mean(logs))
+
+
+def pooled(pool: nn.Module, depth: int = 2, width: int = 24, seed: int = 0) -> nn.Sequential:
+    """Convolutions of an activation that keeps the mean at 0, and an average over all positions."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        layers: list[nn.Module] = []
+        for i in range(depth):
+            layers += [nn.Conv2d(width if i else 3, width, 3, padding=1), nn.SELU()]
+        return self_normalizing_init_(nn.Sequential(*layers, pool, nn.Flatten(), nn.Linear(width, 10)))
+
+
+@pytest.mark.parametrize("pool", [nn.AdaptiveAvgPool2d(1), nn.AvgPool2d(12)])
+def test_an_average_of_units_without_a_mean_is_predicted(pool):
+    """E[x^2] over positions, where positions are independent: chance of the batch is not counted."""
+    logs = []
+    for seed in range(12):
+        report = verify_model(pooled(pool, seed=seed), normal(8, 3, 12, 12, seed=seed), seed=seed)
+        assert [layer.name for layer in report.layers if layer.expected is False] == []
+        before, layer = report.layers[3], report.layers[4]
+        assert 0.99 * before.q_theory / 144 < layer.q_theory < 2 * before.q_theory / 144
+        assert layer.growth == pytest.approx(1 / 144, rel=1e-5)
+        logs.append(math.log(layer.q / layer.q_theory))
+    assert abs(np.mean(logs)) < 0.4, np.mean(logs)
+
+
+def test_no_predicted_second_moment_is_negative():
+    """Whatever chance makes of the covariance of the inputs: means, even minus means, of many positions."""
+    for seed in range(40):
+        batch = normal(2, 3, 8, 8, seed=seed)
+        batch[1] = -batch[0]  # covariance of the two samples: -1
+        for layer in simulate_model(pooled(nn.AvgPool2d(8), depth=1, seed=seed), batch).layers:
+            assert layer.q > 0, layer
+
+
+class Plain(nn.Module):
+    """A network that averages over positions by a function, before the head or twice over."""
+
+    def __init__(self, halfway: bool = False, width: int = 48) -> None:
+        super().__init__()
+        self.halfway = halfway
+        self.first = nn.Sequential(*self.blocks(3, width), *self.blocks(width, width))
+        self.second = nn.Sequential(*self.blocks(width, width), *self.blocks(width, width))
+        self.head = nn.Linear(width, 10)
+
+    @staticmethod
+    def blocks(inside: int, outside: int) -> list[nn.Module]:
+        return [nn.Conv2d(inside, outside, 3, padding=1, bias=False), nn.BatchNorm2d(outside), nn.ReLU()]
+
+    def forward(self, x):
+        x = self.first(x)
+        x = functional.avg_pool2d(x, 2) if self.halfway else x
+        return self.head(self.second(x).mean((2, 3)))
+
+
+@pytest.mark.parametrize(("halfway", "positions"), [(False, 144), (True, 144)])
+def test_average_pooling_is_not_counted_against_the_budget(halfway, positions):
+    """A converted network passes, and the same one with weights that make the gradient vanish does not."""
+    model, batch = made(lambda: Plain(halfway)), normal(16, 3, 12, 12)
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        convert(model, "lselu", epsilon="auto", batch=batch)
+    report = assert_self_normalizing(model, batch, max_growth=10)
+    assert report.averaged == positions
+    growth = math.exp(report.measured.log_growth)
+    assert growth < 1 / 50  # the pooling is in what was measured
+    assert 0.1 < growth * positions < 10
+    assert report.advice[0].value == pytest.approx(growth * positions)
+    assert [layer.averaged for layer in report.layers if layer.name == "head"] == [1]
+    assert [layer.averaged for layer in report.layers if layer.name == "second.0"] == [36 if halfway else 144]
+    assert "not counting the average pooling over 144 positions" in findings(report)[0]
+    blind = verify_model(model, batch, max_growth=10, theory=False)
+    assert (blind.averaged, blind.verdict.within_budget, blind.first_violation) == (positions, True, None)
+    with torch.no_grad():
+        model.second[0].weight *= 0.1
+    with pytest.raises(AssertionError, match=r"leaves the budget of x 1/10 at the input of second\.0") as caught:
+        assert_self_normalizing(model, batch, max_growth=10)
+    assert "The weights' gain is why, most of all at second.0" in str(caught.value)
+    assert "activation" not in str(caught.value)
+
+
+@pytest.mark.parametrize("pool", [nn.AdaptiveAvgPool2d(1), nn.AvgPool2d(12)])
+def test_a_pooling_layer_is_not_the_activation(pool):
+    report = verify_model(pooled(pool), normal(8, 3, 12, 12), max_growth=10)
+    assert [advice.code for advice in report.advice] == ["fine"]
+    assert report.layers[4].averaged == 1
+    assert report.layers[3].averaged == 144
+
+
+def test_pooling_that_a_path_goes_around_is_counted():
+    """A gate of channel means: its pooling is on one of two paths, and windows that overlap divide by less."""
+
+    class Gated(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.gate = nn.Conv2d(3, 8, 3, padding=1), nn.Linear(8, 8)
+
+        def forward(self, x):
+            x = self.conv(x)
+            return x * torch.sigmoid(self.gate(x.mean((2, 3))))[:, :, None, None]
+
+    assert verify_model(made(Gated), normal(4, 3, 8, 8), max_growth=10).averaged == 1
+    overlapping = made(lambda: nn.Sequential(nn.Conv2d(3, 8, 3), nn.AvgPool2d(3, 1), nn.AvgPool2d(2)))
+    assert verify_model(overlapping, normal(4, 3, 8, 8), max_growth=10).averaged == 4
+
+
+class Attending(nn.Module):
+    """Normalization behind each sum, over tokens that attention has made alike."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(50, 64)
+        layer = nn.TransformerEncoderLayer(64, 4, 128, batch_first=True, dropout=0.0)
+        self.encoder = nn.TransformerEncoder(layer, 3)
+        self.head = nn.Linear(64, 50)
+
+    def forward(self, tokens):
+        return self.head(self.encoder(self.embed(tokens)))
+
+
+def test_what_rests_on_something_not_followed_is_not_judged():
+    for seed in range(4):
+        report = verify_model(made(Attending, seed), tokens(8, 16), seed=seed)
+        assert report.unfollowed
+        assert [layer.name for layer in report.layers if layer.expected is not None] == ["embed"]
+        assert [advice.code for advice in report.advice] == ["no-budget"]
+        assert "not expected" not in written(report)
+        assert "what comes behind is not judged by it" in written(report)
+
+
+class Branched(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inside, self.after = nn.Linear(64, 64), nn.Linear(64, 64)
+        self.trunk = nn.Linear(64, 64)
+
+    def forward(self, x):
+        x = self.trunk(x)
+        return x + self.after(torch.relu(self.inside(x)))
+
+
+def test_a_violation_says_its_side_and_its_branch():
+    model, batch = made(Branched), normal(16, 64)
+    for i, (layer, scale) in enumerate(((model.trunk, 1.0), (model.inside, 0.4), (model.after, 1.0))):
+        layer.weight.data = normal(64, 64, seed=i) * scale / 8
+    report = verify_model(model, batch, max_growth=5)
+    assert (report.first_violation, report.violation_at, report.violation_in_branch) == ("inside", "input", True)
+    assert "at the input of inside, inside a branch that another path goes around, where" in findings(report)[0]
+    inside = next(layer for layer in report.layers if layer.name == "inside")
+    assert report.advice[0].value == pytest.approx(inside.gradient * inside.growth / report.gradient_out)
+    assert inside.gradient / report.gradient_out > 1 / 5
+    assert "leaves the budget at its input" in written(report)
+    model.inside.weight.data *= 1 / 0.4
+    model.trunk.weight.data *= 4
+    report = verify_model(model, batch, max_growth=5)
+    assert (report.first_violation, report.violation_at, report.violation_in_branch) == ("trunk", "input", False)
 
 
 class Halved(nn.Linear):
@@ -696,7 +855,11 @@ def test_simulate_predicts_what_verify_measures():
     record = json.loads(done.stdout)
     assert record["kind"] == "propagation"
     assert [x["q"] for x in record["layers"]] == [x.q for x in predicted.layers]
-    assert "From the output to the input" in snn("simulate", "--model", "usernets:make_net", "--input", "32").stdout
+    text = snn("simulate", "--model", "usernets:make_net", "--input", "32").stdout
+    assert "From the output to the input" in text
+    assert record["gradient_out"] == record["layers"][-1]["gradient"] == 5  # N(0, I) of its five outputs
+    last = next(line for line in text.splitlines() if line.startswith("4 "))
+    assert last.split()[6] == "1.0"  # as in verify: over that at the model's output
 
 
 @pytest.mark.parametrize(

@@ -80,9 +80,13 @@ class _Recorder(TorchFunctionMode):
             wide = copy.double().reshape(self._samples, -1)
             second = float(wide.square().mean())
             alike = float(wide.mean(0).square().mean())  # of two samples, and of each with itself
+            mean = float(wide.mean())
             if self._samples > 1:
                 alike = (self._samples * alike - second) / (self._samples - 1)
-            self._add("input", "", -1, "input", [], [copy], (float(wide.mean()), second, alike))
+                # pooling multiplies it by positions: what is chance of this batch is not to count, least below 0
+                chance = second * math.sqrt(2 / (self._samples * (self._samples - 1) * wide.shape[1]))
+                alike = min(second, alike if alike > mean * mean + 3 * chance else mean * mean)
+            self._add("input", "", -1, "input", [], [copy], (mean, second, alike))
         return copy
 
     def graph(self, returned: list[torch.Tensor]) -> Graph:

@@ -108,7 +108,8 @@ class State(NamedTuple):
     """What is known of a value.
 
     mean, q, covariance
-        Mean and second moment over units, and the covariance of a unit in two samples, or at two positions.
+        Mean and second moment over units, and ``E[x_a x_b]`` of a unit in two samples, or at two positions: at least
+        the square of the mean, for independent ones.
     variance, assumed
         Relative variance of q over networks, and what assumptions add to it.
     slack
@@ -448,9 +449,10 @@ class _Forward:
 
     @staticmethod
     def _average(count: int, x: State) -> tuple[State, _Factor]:
-        q = (x.q + (count - 1) * x.covariance) / count
+        covariance = max(x.covariance, x.mean * x.mean)  # the mean square of the units' own means is at least that
+        q = (x.q + (count - 1) * covariance) / count
         assumed = x.assumed + (ASSUMED if count > 1 else 0.0)
-        made = x._replace(q=q, kurtosis=3.0, assumed=assumed, gaussian=False, source=None)
+        made = x._replace(q=q, covariance=covariance, kurtosis=3.0, assumed=assumed, gaussian=False, source=None)
         return made, _Factor(1 / count)
 
     @staticmethod

@@ -23,11 +23,14 @@ class ModelLayer(NamedTuple):
         What random weights with these moments would do.
     q_allowed, growth_allowed, gradient_allowed
         Factors by which these may differ from that: four deviations at this width, and what the theory assumes.
-        ``expected``: whether q and growth do not.
+        ``expected``: whether q and growth do not; None behind what theory cannot follow.
     gain, gain_kept
         ``sqrt(fan_in E[w^2])``, and the one that keeps ``q = 1`` after the activation before the layer.
     weight_mean, weight_mean_tolerance
         Common mean of the weights in units of their deviation, and the one from which a mean of the signal grows.
+    averaged
+        Positions averaged by pooling that every path from here to what the model returns passes. It divides the squared
+        gradient by as many, once, whatever the weights: a budget does not count it.
     """
 
     name: str
@@ -49,6 +52,7 @@ class ModelLayer(NamedTuple):
     gain_kept: float | None = None
     weight_mean: float | None = None
     weight_mean_tolerance: float | None = None
+    averaged: int | None = None
 
 
 class Advice(NamedTuple):
@@ -72,7 +76,8 @@ class ModelEstimates(NamedTuple):
 
 
 class ModelVerdict(NamedTuple):
-    """``agrees``: every layer is within what theory allows; ``within_budget``: the mean of ``|log growth|`` is."""
+    """``agrees``: every layer is within what theory allows; ``within_budget``: the mean of ``|log growth|``
+    is, but for the pooling that ``averaged`` counts."""
 
     agrees: bool | None
     within_budget: bool | None
@@ -85,6 +90,8 @@ class ModelReport:
 
     ``gradient_out``: squared norm, per sample, of the random gradient at what the model returns.
     ``first_violation``: the layer across which, coming from the output, the gradient first leaves ``max_growth``.
+    ``violation_at``: on which side, ``input`` or ``output``; ``violation_in_branch``: whether a path goes around it.
+    ``averaged``: positions averaged by pooling that every path from the input passes, not counted against the budget.
     ``broken_layer``: the first layer whose output is not finite, by number. ``unfollowed``: what theory could not
     follow. ``left_out``: what the measurement could not see. ``advice``: at most five findings.
     """
@@ -102,6 +109,9 @@ class ModelReport:
     verdict: ModelVerdict
     gradient_out: float | None
     first_violation: str | None
+    violation_at: str | None
+    violation_in_branch: bool | None
+    averaged: int | None
     broken_layer: int | None
     layers: tuple[ModelLayer, ...]
     unfollowed: tuple[str, ...]
@@ -140,12 +150,14 @@ class ModelReport:
 class ModelPrediction:
     """What theory says of a model: the layers have no measurement in them, ``q, mean, gradient, growth`` are predicted.
 
+    ``gradient_out``: squared norm, per sample, of the gradient ``N(0, I)`` at what the model returns: its size.
     ``unfollowed``: operations that theory cannot follow; up to there, and from a normalization on, it can.
     """
 
     model: str
     depth: int
     gradient: ModelEstimates
+    gradient_out: float | None
     layers: tuple[ModelLayer, ...]
     unfollowed: tuple[str, ...]
     notes: tuple[Note, ...]
@@ -167,6 +179,7 @@ class ModelPrediction:
                 "log_growth_sd": self.gradient.log_growth_sd,
                 "typical_factor": _exponential(self.gradient.log_growth),
             },
+            "gradient_out": self.gradient_out,
             "unfollowed": list(self.unfollowed),
             "notes": [note.value for note in self.notes],
         }

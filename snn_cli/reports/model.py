@@ -69,7 +69,7 @@ def report(record: ModelReport, *, width: int | None = None, shorten: bool = Fal
 def _mark(record: ModelReport, layer: ModelLayer) -> str:
     marks = []
     if layer.name == record.first_violation:
-        marks.append("leaves the budget")
+        marks.append("leaves the budget" + (" at its input" if record.violation_at == "input" else ""))
     if layer.expected is False:
         marks.append("not expected")
     return ", ".join(marks)
@@ -79,7 +79,15 @@ def _limits(record: ModelReport) -> list[str]:
     """What is not in the numbers."""
     found = []
     if record.unfollowed:
-        found.append(f"Theory cannot follow {_some(record.unfollowed)}; where it has no number, that is why.")
+        found.append(
+            f"Theory cannot follow {_some(record.unfollowed)}; where it has no number, that is why, and what comes "
+            "behind is not judged by it."
+        )
+    if record.averaged is not None and record.averaged > 1:
+        found.append(
+            f"Average pooling over {record.averaged} positions divides the squared gradient by {record.averaged}, once "
+            "and whatever the weights: a budget does not count it."
+        )
     found += [f"note: {text}." for text in record.left_out]
     return found
 
@@ -96,6 +104,8 @@ def findings(record: ModelReport, shorten: bool = True) -> list[str]:
 def _sentence(advice: Advice, record: ModelReport, shorten: bool) -> str:
     value, limit = number(advice.value, shorten), number(advice.limit, shorten)
     growth = record.measured.log_growth
+    if advice.code == "fine" and growth is not None:
+        growth += math.log(record.averaged or 1)
     where = advice.layer or "the model"
     if advice.code in ("violation", "fine"):  # as it was typed
         limit = number(advice.limit, True)
@@ -104,13 +114,15 @@ def _sentence(advice: Advice, record: ModelReport, shorten: bool) -> str:
     text = {
         "broken": f"{where} is the first layer whose output is not finite"
         + (f"; before it q was {value}." if advice.value is not None else "."),
-        "violation": f"Coming from the output the squared gradient leaves the budget of x {limit} at {where}, "
-        f"where it is x {value}.",
+        "violation": f"Coming from the output the squared gradient leaves the budget of x {limit} at "
+        f"{_side(record)}{where}{_around(record)}, where it is x {value}{_but(_averaged(record))}.",
         "gain": f"The weights' gain is why, most of all at {where}: sqrt(fan_in E[w^2]) is {value}, and {limit} keeps "
         "q = 1 there.",
         "activation": f"The activation is why, most of all at {where}: with its weights' gain mended the squared "
         f"gradient changes by x {value} a layer, and x {limit} is what this depth and budget bear.",
         "normalization": f"Normalization is why, most of all at {where}, across which the squared gradient changes by "
+        f"x {value}.",
+        "pooling": f"Average pooling is why, most of all at {where}, across which the squared gradient changes by "
         f"x {value}.",
         "weight-mean": f"The weights of {where} have a common mean of {value} of their deviations, beyond the "
         f"tolerance of {limit}: a mean of the signal grows there.",
@@ -121,17 +133,38 @@ def _sentence(advice: Advice, record: ModelReport, shorten: bool) -> str:
         "unexpected-growth": f"{where}: the squared gradient changes by x {value}, and theory says x {limit}. Width "
         "does not explain that: the weights are not random any more, or there is a bug.",
         "fine": f"Within the budget of x {limit}: from the output to the input the squared gradient changes by "
-        f"x {factor(growth, shorten)}.",
+        f"x {factor(growth, shorten)}{_but(record.averaged)}.",
         "no-budget": f"From the output to the input the squared gradient changes by x {factor(growth, shorten)}; "
         "--max-growth 10 makes it a check.",
     }[advice.code]
     return text if advice.do is None else f"{text} Next: {advice.do}"
 
 
+def _side(record: ModelReport) -> str:
+    return "the input of " if record.violation_at == "input" else ""
+
+
+def _around(record: ModelReport) -> str:
+    return ", inside a branch that another path goes around" if record.violation_in_branch else ""
+
+
+def _averaged(record: ModelReport) -> int | None:
+    return next((layer.averaged for layer in record.layers if layer.name == record.first_violation), None)
+
+
+def _but(averaged: int | None) -> str:
+    many = averaged is not None and averaged > 1
+    return f", not counting the average pooling over {averaged} positions" if many else ""
+
+
 def prediction(record: ModelPrediction, *, width: int | None = None, shorten: bool = False, color: bool = False) -> str:
     """Every layer as predicted; arguments as for `report`."""
     head = f"{record.model}: {record.depth} weight layers, predicted from the moments of its weights"
     titles = ["layer", "kind", "fan-in", "q", "up to x", "mean", "gradient", "up to x", "growth"]
+    relative = [
+        None if layer.gradient is None or not record.gradient_out else layer.gradient / record.gradient_out
+        for layer in record.layers
+    ]
     rows = [
         [
             layer.name,
@@ -143,16 +176,19 @@ def prediction(record: ModelPrediction, *, width: int | None = None, shorten: bo
                     layer.q,
                     layer.q_allowed,
                     layer.mean,
-                    layer.gradient,
+                    gradient,
                     layer.gradient_allowed,
                     layer.growth,
                 )
             ),
         ]
-        for layer in record.layers
+        for layer, gradient in zip(record.layers, relative, strict=True)
     ]
     growth = record.gradient.log_growth
-    last = []
+    last = [
+        "q, mean: of the layer's output. gradient: squared norm with respect to it, over that at the model's output. "
+        "growth: across the layer, input over output. up to x: the factor that one network may be off by."
+    ]
     if record.unfollowed:
         last.append(f"Theory cannot follow {_some(record.unfollowed)}; where it has no number, that is why.")
     if growth is not None:
