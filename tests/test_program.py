@@ -137,6 +137,37 @@ def test_redundant_scale_and_shift():
     assert Note.SHIFT_REDUNDANT in shifted.notes
 
 
+@pytest.mark.parametrize(
+    ("act", "bound", "b", "gamma"),
+    [
+        ("relu", "b<=2", 1.0, 0.36228602),
+        ("relu", "b>=4,b<=5", 4.0, 0.36228602),
+        ("leaky_relu", "b<=0.5", 0.5, 0.37886437),
+    ],
+)
+def test_a_bound_on_a_redundant_scale(act, bound, b, gamma):
+    """The nearest value to 1 that the bounds leave; gamma is that of a search by other means, over all of b and c."""
+    solution = solve(act, "0.02", bound=bound)
+    assert solution.params["b"] == b
+    assert solution.gamma == pytest.approx(gamma, abs=1e-8)
+    assert solution.active_bounds == ()
+    assert Note.SCALE_REDUNDANT in solution.notes
+
+
+def test_a_bound_on_a_redundant_shift():
+    free, bounded = (solve(expr="exp(x)", epsilon="0.02", bound=bound) for bound in (None, "c>=0.5"))
+    assert bounded.params["c"] == 0.5
+    assert bounded.gamma == free.gamma
+    assert bounded.params["a"] == pytest.approx(free.params["a"] * math.exp(-0.5), rel=1e-15)
+
+
+def test_a_shifted_relu_is_a_relu():
+    own, shifted = solve("relu", "0.02"), solve(expr="relu(x - 0.7)", epsilon="0.02")
+    assert shifted.gamma == own.gamma
+    assert shifted.params["c"] == pytest.approx(own.params["c"] + 0.7, rel=1e-15)
+    assert Note.SCALE_REDUNDANT in shifted.notes
+
+
 def test_bounds_bind_with_their_multiplier():
     left, middle, right = (solve("gelu", "0.02", bound=f"b<={b}") for b in ("0.299", "0.3", "0.301"))
     assert middle.active_bounds == ("b<=0.3",)
