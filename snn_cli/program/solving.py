@@ -94,7 +94,7 @@ def landscape(baseline: Baseline) -> Any:
 
 
 def _redundant(baseline: Baseline) -> str | None:
-    """``"b"`` where ``f(s + k (x - s))`` is an affine function of ``f(x)`` for every ``k > 0``, ``"c"`` for ``f(x + k)``.
+    """``"b"`` where ``f(s + k (x - s))`` is affine in ``f(x)`` for every ``k > 0``, ``"c"`` where ``f(x + k)`` is.
 
     Then a, c and d do what b does, or a and d what c does. The centre s is 0, or a kink. Decided at fixed points, to 25
     digits.

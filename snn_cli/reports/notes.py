@@ -56,8 +56,8 @@ _GENERAL = {
     Note.SEARCH_EDGE: (
         "The smallest gamma lies at the edge of what was searched, {bounds}{slope}: set --bound to move that edge."
     ),
-    Note.SCALE_REDUNDANT: "Scaling the input of f does what a and d do, so b is a matter of choice: 1 if bounds allow.",
-    Note.SHIFT_REDUNDANT: "Shifting the input of f does what a and d do, so c is a matter of choice: 0 if bounds allow.",
+    Note.SCALE_REDUNDANT: "Scaling the input of f does what a and d do, so b is a matter of choice: 1, if it may be.",
+    Note.SHIFT_REDUNDANT: "Shifting the input of f does what a and d do, so c is a matter of choice: 0, if it may be.",
     Note.MIRRORED: "One of two mirror images with the same gamma: that with the larger c.",
     Note.TIED: (
         "Several sets of parameters have this gamma: of these the one with the smaller |E[f]|, then the larger ones."
