@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from fractions import Fraction
 
 import mpmath
@@ -15,7 +16,9 @@ from hypothesis import strategies as st
 
 from snn_cli import solve
 from snn_cli.activations import find
+from snn_cli.cli.export import command as export_command
 from snn_cli.cli.main import main
+from snn_cli.cli.solve import command as solve_command
 from snn_cli.errors import CannotCompute, InputError, NoSolution
 from snn_cli.program import bounds
 from snn_cli.program.jets import Jet
@@ -338,6 +341,24 @@ def test_bounds_are_read_exactly():
     assert str(bound) == "b<=0.1"
     assert bound.allows(0.1)
     assert not bound.allows(0.2)
+
+
+@pytest.mark.parametrize(
+    "args",
+    ["--act relu --epsilon 0.02", "--expr 'relu(x - 0.7)' --epsilon 0.02", "--act relu --depth 50 --bound 'c<=-1'"],
+)
+def test_exported_code_says_how_it_was_made(args):
+    def export_of(text):
+        solving, exporting = (shlex.split(part)[1:] for part in text.split(" | "))
+        solved = CliRunner().invoke(solve_command, solving[1:]).output
+        return json.loads(solved), CliRunner().invoke(export_command, exporting[1:], input=solved).output
+
+    solution, code = export_of(f"snn solve {args} --json | snn export --params - --to c")
+    assert f"epsilon = {solution['epsilon']!r}" in code
+    assert f"gamma = {solution['gamma']!r}" in code
+    made = next(line for line in code.splitlines() if "Made by: " in line).partition("Made by: ")[2]
+    assert made.startswith("snn solve ")
+    assert export_of(made)[1] == code
 
 
 def test_help_examples():
