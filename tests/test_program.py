@@ -247,6 +247,18 @@ def test_selu_is_found_again():
     assert (found.epsilon, found.gamma, found.mean) == (own.epsilon, own.gamma, 0.0)
 
 
+def test_a_minimum_at_zero():
+    """``l*abs(x - k) + d`` is best at ``k = 0``, where all is in closed form."""
+    found = solve(expr="l*abs(x - k) + d", free="k,l,d", epsilon="0.02")
+    scale, mean = math.sqrt(1.02), math.sqrt(2 / math.pi)
+    shift = -scale * mean - math.sqrt(1 - scale**2 * (1 - mean**2))
+    assert found.params["k"] == 0.0
+    assert found.params["l"] == pytest.approx(scale, rel=1e-15)
+    assert found.params["d"] == pytest.approx(shift, rel=1e-15)
+    assert found.gamma == pytest.approx(scale**2 + scale * shift * mean, rel=1e-14)
+    assert {Note.FEASIBLE_SEARCHED} <= set(found.notes)
+
+
 def test_an_expression_is_wrapped_as_its_baseline():
     own, found = solve("silu", "0.02"), solve(expr="k*x/(1 + exp(-x))", set={"k": 2}, epsilon="0.02")
     assert found.params["a"] == pytest.approx(own.params["a"] / 2, rel=1e-15)

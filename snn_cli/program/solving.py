@@ -359,6 +359,7 @@ def free(request: Free) -> Solution:
     monotone = search.least_slope(point) >= 0
     notes = [Note.BOUND_ACTIVE] if found.active else []
     notes += [Note.TIED] if found.tied else []
+    notes += [Note.FEASIBLE_SEARCHED] if program.epsilon is not None else []
     residuals = FreeOptimum(program).moments(context(found.precision), [context(found.precision).mpf(x) for x in point])
     digits = request.common.digits
     names = tuple(params) if program.epsilon is not None else (*params, "epsilon")

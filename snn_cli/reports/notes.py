@@ -62,6 +62,7 @@ _GENERAL = {
     Note.TIED: (
         "Several sets of parameters have this gamma: of these the one with the smaller |E[f]|, then the larger ones."
     ),
+    Note.FEASIBLE_SEARCHED: "The range of epsilon is what the search saw; it may be wider.",
     Note.GAMMA_NEGATIVE: "gamma is negative: a second moment off 1 comes back from the other side, layer by layer.",
     Note.NOT_MONOTONE: "Not monotone: f falls somewhere as x grows.",
     Note.NOT_SELF_NORMALIZING: "Not self-normalizing: gamma = {gamma} is not between -1 and 1.",
