@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import keyword
 import re
 import shlex
@@ -9,11 +10,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from snn_cli import activations, exporters
-from snn_cli.errors import InputError
+from snn_cli.activations.family import WRAP
+from snn_cli.errors import InputError, SnnError
 from snn_cli.exact import Number
 from snn_cli.exporters.formula import formula
 from snn_cli.exporters.program import program
-from snn_cli.records import Export, Params, Solution
+from snn_cli.records import Export, Note, Params, Solution
 from snn_cli.solver import solve
 
 if TYPE_CHECKING:
@@ -83,7 +85,11 @@ def export(
     kind, values, about, solution_of = found
     plain = kind in activations.SOLVABLE or kind in activations.BASELINES
     called = _name((kind if plain else "activation") if name is None else name)
-    command = " ".join(["snn export", source, f"--to {to}", *([f"--name {called}"] if name is not None else [])])
+    solved = source if source.startswith("snn solve ") else None
+    words = ["snn export", "--params -" if solved else source, f"--to {to}"]
+    command = " ".join(
+        [*([f"{solved} |"] if solved else []), *words, *([f"--name {called}"] if name is not None else [])]
+    )
     says = (*_about(kind, values, about, solution_of), f"Made by: {command}")
     if kind in activations.SOLVABLE or (kind in activations.BASELINES and not values):
         code = exporter.code(formula(kind, values, called, says))
@@ -112,11 +118,55 @@ def _of_record(params: Any) -> tuple[tuple[str, Params, float | None, Solution |
         if params.active_bounds and params.params["lambda"] != 1:
             options["lambda_min"] = params.params["lambda"]
         return (params.act, values, params.epsilon, params), _options(params.act, options)
+    solved = params if isinstance(params, Solution) else None
+    again = _solved_again(solved) if solved is not None else None
+    if again is not None:
+        return (found.act, values, None, solved), again
     if activations.is_expression(found.act):
         values_of = [f"--set {name}={value!r}" for name, value in values.items()]
-        return (found.act, values, None, None), " ".join(["--expr", shlex.quote(found.act), *values_of])
+        return (found.act, values, None, solved), " ".join(["--expr", shlex.quote(found.act), *values_of])
     record = f'{{"act": "{found.act}", "params": {_json(values)}}}'
-    return (found.act, values, found.epsilon, None), f"--params <(echo {shlex.quote(record)})"
+    return (found.act, values, found.epsilon, solved), f"--params <(echo {shlex.quote(record)})"
+
+
+def _solved_again(solution: Solution) -> str | None:
+    """The ``snn solve`` that gives a wrapped activation's record, tried; None where none does.
+
+    A record does not hold all that it was solved with: bounds that fix a parameter are not in it.
+    """
+    expr = _unwrapped(solution.act) if activations.is_expression(solution.act) else None
+    if expr is None and solution.act not in activations.BASELINES:
+        return None
+    depth = solution.depth if solution.depth and solution.epsilon == 1 / solution.depth else None
+    chosen = Note.BOUND_ACTIVE in solution.notes and Note.SEARCH_EDGE not in solution.notes
+    asked: dict[str, Any] = {"act": solution.act} if expr is None else {"expr": expr}
+    asked |= {"epsilon": None if depth else repr(solution.epsilon), "depth": depth}
+    asked |= {"zero_mean": solution.closure == "zero_mean"}
+    asked |= {"bound": ",".join(solution.active_bounds)} if chosen else {}
+    try:
+        if solve(**asked).params != solution.params:
+            return None
+    except SnnError:
+        return None
+    return f"snn solve {_options(None, asked)} --json"
+
+
+def _unwrapped(text: str) -> str | None:
+    """f of ``a*f(b*x + c) + d``, as an expression; None for what is not of that form."""
+    tree = ast.parse(text, mode="eval").body
+    inner = ast.dump(ast.parse("b*x + c", mode="eval").body)
+
+    class Inner(ast.NodeTransformer):
+        def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
+            return ast.Name("x") if ast.dump(node) == inner else self.generic_visit(node)
+
+    match tree:
+        case ast.BinOp(ast.BinOp(ast.Name("a"), ast.Mult(), f), ast.Add(), ast.Name("d")):
+            found = ast.unparse(Inner().visit(f))
+        case _:
+            return None
+    names = {node.id for node in ast.walk(ast.parse(found)) if isinstance(node, ast.Name)}
+    return None if names & set(WRAP) else found
 
 
 def _json(values: Mapping[str, float]) -> str:
@@ -125,9 +175,9 @@ def _json(values: Mapping[str, float]) -> str:
     return json.dumps(dict(values))
 
 
-def _options(act: str, options: Mapping[str, Any]) -> str:
+def _options(act: str | None, options: Mapping[str, Any]) -> str:
     """As they are typed."""
-    words = [f"--act {act}"]
+    words = [f"--act {act}"] if act is not None else []
     for name, value in options.items():
         flag = "--lambda" if name == "lam" else f"--{name.replace('_', '-')}"
         if value is True:
@@ -143,6 +193,8 @@ def _about(act: str, values: Mapping[str, float], epsilon: float | None, solutio
     if names and act in activations.BASELINES:
         lines = [f"a*{act}(b*x + c) + d: {names}"]
     if solution is not None:
+        if act not in activations.SOLVABLE:
+            lines.append(f"Solved at epsilon = {solution.epsilon!r}")
         lines.append(
             f"For z ~ N(0,1): E[f^2] = {solution.second_moment!r}, E[f'^2] = {solution.chi!r}, "
             f"E[f] = {solution.mean!r}, gamma = {solution.gamma!r}"

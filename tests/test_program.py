@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from fractions import Fraction
 
 import mpmath
@@ -15,7 +16,9 @@ from hypothesis import strategies as st
 
 from snn_cli import solve
 from snn_cli.activations import find
+from snn_cli.cli.export import command as export_command
 from snn_cli.cli.main import main
+from snn_cli.cli.solve import command as solve_command
 from snn_cli.errors import CannotCompute, InputError, NoSolution
 from snn_cli.program import bounds
 from snn_cli.program.jets import Jet
@@ -137,6 +140,37 @@ def test_redundant_scale_and_shift():
     assert Note.SHIFT_REDUNDANT in shifted.notes
 
 
+@pytest.mark.parametrize(
+    ("act", "bound", "b", "gamma"),
+    [
+        ("relu", "b<=2", 1.0, 0.36228602),
+        ("relu", "b>=4,b<=5", 4.0, 0.36228602),
+        ("leaky_relu", "b<=0.5", 0.5, 0.37886437),
+    ],
+)
+def test_a_bound_on_a_redundant_scale(act, bound, b, gamma):
+    """The nearest value to 1 that the bounds leave; gamma is that of a search by other means, over all of b and c."""
+    solution = solve(act, "0.02", bound=bound)
+    assert solution.params["b"] == b
+    assert solution.gamma == pytest.approx(gamma, abs=1e-8)
+    assert solution.active_bounds == ()
+    assert Note.SCALE_REDUNDANT in solution.notes
+
+
+def test_a_bound_on_a_redundant_shift():
+    free, bounded = (solve(expr="exp(x)", epsilon="0.02", bound=bound) for bound in (None, "c>=0.5"))
+    assert bounded.params["c"] == 0.5
+    assert bounded.gamma == free.gamma
+    assert bounded.params["a"] == pytest.approx(free.params["a"] * math.exp(-0.5), rel=1e-15)
+
+
+def test_a_shifted_relu_is_a_relu():
+    own, shifted = solve("relu", "0.02"), solve(expr="relu(x - 0.7)", epsilon="0.02")
+    assert shifted.gamma == own.gamma
+    assert shifted.params["c"] == pytest.approx(own.params["c"] + 0.7, rel=1e-15)
+    assert Note.SCALE_REDUNDANT in shifted.notes
+
+
 def test_bounds_bind_with_their_multiplier():
     left, middle, right = (solve("gelu", "0.02", bound=f"b<={b}") for b in ("0.299", "0.3", "0.301"))
     assert middle.active_bounds == ("b<=0.3",)
@@ -211,6 +245,18 @@ def test_selu_is_found_again():
     own, found = solve("selu"), solve(expr=SELU, free="l,a", zero_mean=True)
     assert list(found.params.values()) == list(own.params.values())
     assert (found.epsilon, found.gamma, found.mean) == (own.epsilon, own.gamma, 0.0)
+
+
+def test_a_minimum_at_zero():
+    """``l*abs(x - k) + d`` is best at ``k = 0``, where all is in closed form."""
+    found = solve(expr="l*abs(x - k) + d", free="k,l,d", epsilon="0.02")
+    scale, mean = math.sqrt(1.02), math.sqrt(2 / math.pi)
+    shift = -scale * mean - math.sqrt(1 - scale**2 * (1 - mean**2))
+    assert found.params["k"] == 0.0
+    assert found.params["l"] == pytest.approx(scale, rel=1e-15)
+    assert found.params["d"] == pytest.approx(shift, rel=1e-15)
+    assert found.gamma == pytest.approx(scale**2 + scale * shift * mean, rel=1e-14)
+    assert {Note.FEASIBLE_SEARCHED} <= set(found.notes)
 
 
 def test_an_expression_is_wrapped_as_its_baseline():
@@ -307,6 +353,24 @@ def test_bounds_are_read_exactly():
     assert str(bound) == "b<=0.1"
     assert bound.allows(0.1)
     assert not bound.allows(0.2)
+
+
+@pytest.mark.parametrize(
+    "args",
+    ["--act relu --epsilon 0.02", "--expr 'relu(x - 0.7)' --epsilon 0.02", "--act relu --depth 50 --bound 'c<=-1'"],
+)
+def test_exported_code_says_how_it_was_made(args):
+    def export_of(text):
+        solving, exporting = (shlex.split(part)[1:] for part in text.split(" | "))
+        solved = CliRunner().invoke(solve_command, solving[1:]).output
+        return json.loads(solved), CliRunner().invoke(export_command, exporting[1:], input=solved).output
+
+    solution, code = export_of(f"snn solve {args} --json | snn export --params - --to c")
+    assert f"epsilon = {solution['epsilon']!r}" in code
+    assert f"gamma = {solution['gamma']!r}" in code
+    made = next(line for line in code.splitlines() if "Made by: " in line).partition("Made by: ")[2]
+    assert made.startswith("snn solve ")
+    assert export_of(made)[1] == code
 
 
 def test_help_examples():

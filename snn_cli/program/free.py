@@ -518,7 +518,7 @@ def solve(search: Search, digits: int | None) -> Found:
         extreme = max(map(abs, best.x)) > _EXTREME or min(map(abs, best.x)) < 1 / _EXTREME
         fall = search.falling(None if extreme else best)
         if fall is not None:
-            raise _falls(fall)
+            return _at_zero(search, fall, digits)
     equal = _unlike([start for start in minima if start.gamma - best.gamma < _NEAR])
     bits = 53 if digits is None else max(53, digits * 3322 // 1000 + 4)
     precision = bits + 24 + GUARD
@@ -540,7 +540,9 @@ def solve(search: Search, digits: int | None) -> Found:
             failed = error
     if not polished:
         fall = search.falling(best) if freedom else None
-        raise _falls(fall) if fall is not None else (failed or unsolved(search))
+        if fall is not None:
+            return _at_zero(search, fall, digits)
+        raise failed or unsolved(search)
     least = min(found["gamma"] for _, found, _, _ in polished)
     close = [each for each in polished if each[1]["gamma"] - least < mp.mpf(2) ** -40]
     point, found, start, _ = min(
@@ -574,6 +576,31 @@ def _wrong(active: Sequence[Bound], point: Point) -> Bound | None:
         if (bound.relation == ">=" and mu < 0) or (bound.relation == "<=" and mu > 0):
             return bound
     return None
+
+
+def _at_zero(search: Search, fall: tuple[str, str, list[tuple[float, float]]], digits: int | None) -> Found:
+    """Where gamma falls on the way to 0 of a parameter, and is least there: the optimum with that parameter 0.
+
+    Raises NoSolution where gamma has no smallest value.
+    """
+    program = search.program
+    name, towards, path = fall
+    low, high = program.range(name)
+    if towards != "0" or not low <= 0 <= high:
+        raise _falls(fall)
+    rest = replace(
+        program,
+        free=tuple(other for other in program.free if other != name),
+        settings=(*program.settings, (name, Fraction(0))),
+        bounds=tuple(bound for bound in program.bounds if bound.name != name),
+    )
+    try:
+        found = solve(Search(rest), digits)
+    except (NoSolution, CannotCompute):
+        raise _falls(fall) from None
+    if found.values["gamma"] > path[-1][1] + 1e-9:
+        raise _falls(fall)
+    return found._replace(values=found.values | {name: Fraction(0)})
 
 
 def _falls(fall: tuple[str, str, list[tuple[float, float]]]) -> NoSolution:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from snn_cli.arithmetic.multiprecision import context, fraction
 from snn_cli.errors import CannotCompute, InputError, NoSolution
 from snn_cli.exact import decimal_string, nearest_double
-from snn_cli.program.bounds import Bound
+from snn_cli.program.bounds import Bound, limits
 from snn_cli.program.decide import Decided, decide
 from snn_cli.program.kkt import Point
 from snn_cli.program.wrap import AMPLITUDE, Cone, Optimum, Problem, Search, starts
@@ -94,9 +94,10 @@ def landscape(baseline: Baseline) -> Any:
 
 
 def _redundant(baseline: Baseline) -> str | None:
-    """``"b"`` where ``f(k x)`` is an affine function of ``f(x)`` for every ``k > 0``, ``"c"`` where ``f(x + k)`` is.
+    """``"b"`` where ``f(s + k (x - s))`` is affine in ``f(x)`` for every ``k > 0``, ``"c"`` where ``f(x + k)`` is.
 
-    Then a and d do what b, or c, does. Decided at fixed points, to 25 digits.
+    Then a, c and d do what b does, or a and d what c does. The centre s is 0, or a kink. Decided at fixed points, to 25
+    digits.
     """
     mp = context(100)
     precise = baseline.precise
@@ -110,13 +111,11 @@ def _redundant(baseline: Baseline) -> str | None:
     low, high = min(range(len(ys)), key=ys.__getitem__), max(range(len(ys)), key=ys.__getitem__)
     if ys[low] == ys[high]:
         return None
-    for name in ("b", "c"):
-        if all(
-            _affine(ys, [f(x * k) if name == "b" else f(x + k) for x in xs], low, high, mp)
-            for k in (mp.mpf(3) / 8, mp.mpf(7) / 4)
-        ):
-            return name
-    return None
+    ks = (mp.mpf(3) / 8, mp.mpf(7) / 4)
+    for centre in dict.fromkeys((mp.mpf(0), *map(mp.mpf, baseline.kinks(mp, {})))):
+        if all(_affine(ys, [f(centre + k * (x - centre)) for x in xs], low, high, mp) for k in ks):
+            return "b"
+    return "c" if all(_affine(ys, [f(x + k) for x in xs], low, high, mp) for k in ks) else None
 
 
 def _affine(ys: Sequence[Any], moved: Sequence[Any], low: int, high: int, mp: Any) -> bool:
@@ -129,9 +128,20 @@ def _affine(ys: Sequence[Any], moved: Sequence[Any], low: int, high: int, mp: An
 
 
 def _fixed(redundant: str | None, bounds: Sequence[Bound]) -> tuple[Bound, ...]:
-    if redundant is None or any(bound.name == redundant for bound in bounds):
+    """A redundant parameter at 1 or 0, or at the nearest value that its bounds leave.
+
+    Not where others are bounded too that it could help: then it is searched.
+    """
+    if redundant is None:
         return ()
-    return (Bound(redundant, "=", Fraction(int(redundant == "b")), chosen=False),)
+    value = Fraction(int(redundant == "b"))
+    if any(bound.name == redundant for bound in bounds):
+        if any(bound.name == "a" or (bound.name == "c" and bound.value) for bound in bounds if bound.name != redundant):
+            return ()
+        low, high = limits(bounds, redundant)
+        value = value if low is None else max(value, low)
+        value = value if high is None else min(value, high)
+    return (Bound(redundant, "=", value, chosen=False),)
 
 
 def _none(problem: Problem, ends: tuple[float, float] | None) -> NoSolution:
@@ -349,6 +359,7 @@ def free(request: Free) -> Solution:
     monotone = search.least_slope(point) >= 0
     notes = [Note.BOUND_ACTIVE] if found.active else []
     notes += [Note.TIED] if found.tied else []
+    notes += [Note.FEASIBLE_SEARCHED] if program.epsilon is not None else []
     residuals = FreeOptimum(program).moments(context(found.precision), [context(found.precision).mpf(x) for x in point])
     digits = request.common.digits
     names = tuple(params) if program.epsilon is not None else (*params, "epsilon")

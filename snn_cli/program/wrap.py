@@ -88,7 +88,7 @@ class Problem:
     bounds
         Of the user.
     fixed
-        Bounds that the program adds where a parameter is redundant.
+        Bounds that the program puts in the place of all others on a parameter that is redundant.
     """
 
     baseline: Baseline
@@ -104,10 +104,10 @@ class Problem:
         A lower bound on a or b that is not positive says no more than the convention; beyond an end of the box, the
         box moves by its own width.
         """
+        fixed = {bound.name for bound in self.fixed}
+        own = (bound for bound in self.bounds if bound.name not in fixed)
         given = tuple(
-            bound
-            for bound in (*self.bounds, *self.fixed)
-            if bound.name in "cd" or bound.relation != ">=" or bound.value > 0
+            bound for bound in (*own, *self.fixed) if bound.name in "cd" or bound.relation != ">=" or bound.value > 0
         )
         taken = {(bound.name, side) for bound in given for side in ("<=", ">=") if bound.relation in (side, "=")}
         box: list[Bound | Cone] = [

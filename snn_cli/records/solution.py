@@ -34,6 +34,7 @@ class Note(str, Enum):
     SHIFT_REDUNDANT = "shift-redundant"
     MIRRORED = "mirrored"
     TIED = "tied"
+    FEASIBLE_SEARCHED = "feasible-searched"
     GAMMA_NEGATIVE = "gamma-negative"
     FINITE_WIDTH_EXTRAPOLATED = "finite-width-extrapolated"
     NO_FIXED_POINT = "no-fixed-point"

@@ -56,12 +56,13 @@ _GENERAL = {
     Note.SEARCH_EDGE: (
         "The smallest gamma lies at the edge of what was searched, {bounds}{slope}: set --bound to move that edge."
     ),
-    Note.SCALE_REDUNDANT: "Scaling the input of f does what a and d do, so b is a matter of choice: 1 here.",
-    Note.SHIFT_REDUNDANT: "Shifting the input of f does what a and d do, so c is a matter of choice: 0 here.",
+    Note.SCALE_REDUNDANT: "Scaling the input of f does what a and d do, so b is a matter of choice: 1, if it may be.",
+    Note.SHIFT_REDUNDANT: "Shifting the input of f does what a and d do, so c is a matter of choice: 0, if it may be.",
     Note.MIRRORED: "One of two mirror images with the same gamma: that with the larger c.",
     Note.TIED: (
         "Several sets of parameters have this gamma: of these the one with the smaller |E[f]|, then the larger ones."
     ),
+    Note.FEASIBLE_SEARCHED: "The range of epsilon is what the search saw; it may be wider.",
     Note.GAMMA_NEGATIVE: "gamma is negative: a second moment off 1 comes back from the other side, layer by layer.",
     Note.NOT_MONOTONE: "Not monotone: f falls somewhere as x grows.",
     Note.NOT_SELF_NORMALIZING: "Not self-normalizing: gamma = {gamma} is not between -1 and 1.",
