@@ -368,7 +368,14 @@ class _Forward:
             mean = norm.weight_mean * x.mean + norm.bias_mean
             q = w2 * x.q + 2 * norm.weight_mean * norm.bias_mean * x.mean + b2
             made = State(
-                mean, q, w2 * x.covariance + b2, x.variance, x.slack + ASSUMED, x.kurtosis, gaussian=x.gaussian
+                mean,
+                q,
+                w2 * x.covariance + b2,
+                x.variance,
+                assumed=x.assumed + ASSUMED,
+                slack=x.slack,
+                kurtosis=x.kurtosis,
+                gaussian=x.gaussian,
             )
             return made, _Factor(w2, assumed=ASSUMED)
         if x is None:
