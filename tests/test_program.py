@@ -373,6 +373,18 @@ def test_exported_code_says_how_it_was_made(args):
     assert export_of(made)[1] == code
 
 
+def test_an_error_in_a_sweep_says_where(capsys):
+    assert main(["solve", "--act", "relu,linear", "--epsilon", "0.02,100", "--bound", "b=1", "--csv"]) == 3
+    for line in capsys.readouterr().err.splitlines():
+        assert line.startswith(("error: relu has no solution at epsilon = 100", "error: linear"))
+        assert "epsilon = " in line
+    assert main(["solve", "--expr", "l*x + d", "--free", "l,d", "--epsilon", "0.02,0.1", "--csv"]) == 3
+    assert [line.partition(": no solution")[0] for line in capsys.readouterr().err.splitlines()] == [
+        "error: l * x + d at epsilon = 0.02",
+        "error: l * x + d at epsilon = 0.1",
+    ]
+
+
 def test_help_examples():
     from snn_cli.cli.solve import command
 
