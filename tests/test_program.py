@@ -20,7 +20,7 @@ from snn_cli.cli.export import command as export_command
 from snn_cli.cli.main import main
 from snn_cli.cli.solve import command as solve_command
 from snn_cli.errors import CannotCompute, InputError, NoSolution
-from snn_cli.program import bounds
+from snn_cli.program import bounds, free
 from snn_cli.program.jets import Jet
 from snn_cli.program.landscape import Landscape
 from snn_cli.program.quadrature import Quadrature
@@ -158,10 +158,10 @@ def test_a_bound_on_a_redundant_scale(act, bound, b, gamma):
 
 
 def test_a_bound_on_a_redundant_shift():
-    free, bounded = (solve(expr="exp(x)", epsilon="0.02", bound=bound) for bound in (None, "c>=0.5"))
+    unbound, bounded = (solve(expr="exp(x)", epsilon="0.02", bound=bound) for bound in (None, "c>=0.5"))
     assert bounded.params["c"] == 0.5
-    assert bounded.gamma == free.gamma
-    assert bounded.params["a"] == pytest.approx(free.params["a"] * math.exp(-0.5), rel=1e-15)
+    assert bounded.gamma == unbound.gamma
+    assert bounded.params["a"] == pytest.approx(unbound.params["a"] * math.exp(-0.5), rel=1e-15)
 
 
 def test_a_shifted_relu_is_a_relu():
@@ -371,6 +371,31 @@ def test_exported_code_says_how_it_was_made(args):
     made = next(line for line in code.splitlines() if "Made by: " in line).partition("Made by: ")[2]
     assert made.startswith("snn solve ")
     assert export_of(made)[1] == code
+
+
+def test_what_jumps_is_refused_before_the_search(monkeypatch):
+    monkeypatch.setattr(free, "Search", None)
+    with pytest.raises(InputError, match="jumps by"):
+        solve(expr="where(x > k, l*x, a*x)", free="l,a,k", epsilon="0.02")
+
+
+def test_the_work_is_bounded(monkeypatch):
+    monkeypatch.setattr(free, "BUDGET", 10)
+    with pytest.raises(CannotCompute, match="given up: 1170 evaluations") as error:
+        solve(expr="l*max(x, -k) + d", free="l,k,d", epsilon="0.1", zero_mean=True)
+    assert "--set l=1" in error.value.hint
+
+
+def test_an_error_in_a_sweep_says_where(capsys):
+    assert main(["solve", "--act", "relu,linear", "--epsilon", "0.02,100", "--bound", "b=1", "--csv"]) == 3
+    for line in capsys.readouterr().err.splitlines():
+        assert line.startswith(("error: relu has no solution at epsilon = 100", "error: linear"))
+        assert "epsilon = " in line
+    assert main(["solve", "--expr", "l*x + d", "--free", "l,d", "--epsilon", "0.02,0.1", "--csv"]) == 3
+    assert [line.partition(": no solution")[0] for line in capsys.readouterr().err.splitlines()] == [
+        "error: l * x + d at epsilon = 0.02",
+        "error: l * x + d at epsilon = 0.1",
+    ]
 
 
 def test_help_examples():

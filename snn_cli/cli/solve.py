@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from snn_cli.cli.options import (
 from snn_cli.cli.output import Output, Progress
 from snn_cli.cli.sweep import MAX_POINTS, example, numbers
 from snn_cli.errors import InputError, SnnError
+from snn_cli.exact import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -106,7 +108,7 @@ def command(ctx: click.Context, /, **given: Any) -> int:
         except SnnError as error:
             if len(requests) == 1 or error.exit_code != CANNOT_COMPUTE:
                 raise
-            output.message(f"error: {error}")
+            output.message(f"error: {_which(request, str(error))}")
             failed = True
         else:
             report(solution)
@@ -116,6 +118,17 @@ def command(ctx: click.Context, /, **given: Any) -> int:
     if figure and solved:
         figure(solved)
     return CANNOT_COMPUTE if failed else 0
+
+
+def _which(request: dict[str, Any], message: str) -> str:
+    """The message, with the activation and epsilon it is about, unless it says them."""
+    name = _name(request)
+    if message.startswith(f"{name} ") and "epsilon" in message:
+        return message
+    asked = {"epsilon": "epsilon", "depth": "depth", "fanin": "fan-in"}
+    given = [(words, request[key]) for key, words in asked.items() if request.get(key) is not None]
+    at = [f"{words} = {shown(value) if isinstance(value, Fraction) else value}" for words, value in given]
+    return f"{name}{' at ' * bool(at)}{', '.join(at)}: {message}"
 
 
 def _timed(output: Output, request: dict[str, Any], verbose: bool) -> Solution:

@@ -51,6 +51,9 @@ _OTHERS = (0.03, 0.3, 0.003, 3.0)
 _SEEN = 18  # bits of a parameter that the search gives
 GUARD = 40
 
+BUDGET = 1000
+"""Evaluations of the activation, for each bit of the precision, after which the search for an optimum is given up."""
+
 _LEAST = 1e-7
 """Lower ends below this are taken as 0: the search is that exact."""
 
@@ -93,6 +96,10 @@ class Program:
                 low = bound.number if bound.relation != "<=" else low
                 high = bound.number if bound.relation != ">=" else high
         return low, high
+
+
+class OutOfBudget(CannotCompute):
+    """The activation has been evaluated as often as it may be."""
 
 
 class Start(NamedTuple):
@@ -385,9 +392,19 @@ def _apart(x: Sequence[float], y: Sequence[float]) -> bool:
 class Optimum:
     """Moments and their derivatives at any precision."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, budget: float = math.inf) -> None:
         self.program = program
         self._quadrature: Quadrature | None = None
+        self.spent, self.budget = 0, budget
+
+    def _spend(self) -> None:
+        """Raises OutOfBudget where the activation has been evaluated as often as it may be."""
+        self.spent += 1
+        if self.spent > self.budget:
+            raise OutOfBudget(
+                f"the search was given up: {self.spent - 1} evaluations of the activation did not settle the optimum",
+                f"fix a parameter: --set {self.program.free[0]}=1, or --bound '{self.program.free[0]}=1'",
+            )
 
     def sums(self, mp: Any, x: Sequence[Any]) -> Sums:
         program, baseline = self.program, self.program.baseline
@@ -395,9 +412,12 @@ class Optimum:
         params |= {name: mp.mpf(v) for name, v in zip(program.free, x, strict=True)}
         precise = baseline.precise
         assert precise is not None
-        self._quadrature = Quadrature(
-            lambda mp, z: precise(mp, z, params), lambda mp: baseline.kinks(mp, params), self._quadrature
-        )
+
+        def at(mp: Any, z: Any) -> tuple[Any, Any]:
+            self._spend()
+            return precise(mp, z, params)
+
+        self._quadrature = Quadrature(at, lambda mp: baseline.kinks(mp, params), self._quadrature)
         return self._quadrature.sums(mp, mp.mpf(1), mp.mpf(0))
 
     def moments(self, mp: Any, x: Sequence[Any]) -> dict[str, Any]:
@@ -524,7 +544,7 @@ def solve(search: Search, digits: int | None) -> Found:
     precision = bits + 24 + GUARD
     polished: list[tuple[Any, Any, Start, Point]] = []
     failed: CannotCompute | None = None
-    optimum = Optimum(program)
+    optimum = Optimum(program, BUDGET * precision)
     mp = context(precision)
     for start in equal[:4]:
         try:
@@ -536,6 +556,8 @@ def solve(search: Search, digits: int | None) -> Found:
                     break
                 active = tuple(bound for bound in active if bound is not wrong)
             polished.append((point, optimum.moments(mp, point.x), start._replace(active=active), point))
+        except OutOfBudget:
+            raise
         except CannotCompute as error:
             failed = error
     if not polished:

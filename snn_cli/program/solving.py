@@ -35,6 +35,8 @@ _GUARD = 64  # bits that cancellation may cost
 _TIED = 2.0**-60
 _BASE = 140  # bits at which candidates are compared
 _SEEN = 14  # bits that a search in doubles gives
+_GENERIC = (0.83, -1.27, 0.41, 1.91, -0.57)  # values of parameters that nothing is special at
+_TRIED = 3  # of their arrangements
 _PROBES = tuple(Fraction(k, 16) for k in (-77, -50, -31, -19, -11, -6, -3, 2, 5, 9, 17, 29, 44, 71))
 
 
@@ -341,6 +343,7 @@ def free(request: Free) -> Solution:
         request.common.zero_mean,
         request.bounds,
     )
+    _refuse_jumps(request)
     search = FreeSearch(program)
     found = solve(search, request.common.digits)
     values = found.values | dict(request.settings)
@@ -388,6 +391,22 @@ def free(request: Free) -> Solution:
         decimals=None if digits is None else _decimals(names, values, digits),
         enclosure=None,
     )
+
+
+def _refuse_jumps(request: Free) -> None:
+    """Raises InputError for an expression that jumps wherever its parameters are tried."""
+    settings = {name: nearest_double(value) for name, value in request.settings}
+    for shift in range(_TRIED):
+        values = (_GENERIC[(i + shift) % len(_GENERIC)] for i in range(len(request.free)))
+        try:
+            request.baseline.check(settings | dict(zip(request.free, values, strict=True)))
+        except InputError as found:
+            if " jumps by " not in str(found):
+                return
+            error = found
+        else:
+            return
+    raise error
 
 
 def _without_drift(optimum: Optimum, chosen: _Chosen, fan_in: int, precision: int) -> _Chosen:
