@@ -800,7 +800,7 @@ def snn(*arguments: str):
 
 
 @pytest.mark.usefixtures("folder")
-def test_the_command_and_its_contract():
+def test_the_command_and_its_contract(call):
     done = snn("verify", "--model", "usernets:make_net", "--input", "32", "--max-growth", "100", "--json")
     assert done.returncode in (0, 1), done.stderr
     record = json.loads(done.stdout)
@@ -816,34 +816,34 @@ def test_the_command_and_its_contract():
         assert list(layer)[:7] == ["name", "kind", "fan_in", "q", "mean", "gradient", "growth"]
     assert done.returncode == (1 if record["first_violation"] or not record["verdict"]["within_budget"] else 0)
     again = json.loads(
-        snn("verify", "--model", "usernets:make_net", "--input", "32", "--max-growth", "100", "--json").stdout
+        call("verify", "--model", "usernets:make_net", "--input", "32", "--max-growth", "100", "--json").out
     )
     assert {k: v for k, v in again.items() if k not in ("seconds", "networks_per_second", "peak_memory")} == {
         k: v for k, v in record.items() if k not in ("seconds", "networks_per_second", "peak_memory")
     }
 
 
-def test_the_budget_is_the_exit_code(folder):
-    tight = snn("verify", "--model", "usernets:make_net", "--input", "32", "--max-growth", "1.0001")
-    assert tight.returncode == 1
-    assert "leaves the budget" in tight.stdout
-    wide = snn("verify", "--model", "usernets:make_net", "--input", "32", "--max-growth", "1e9", "--plot", "net.svg")
-    assert wide.returncode == 0, wide.stderr
+def test_the_budget_is_the_exit_code(call, folder):
+    tight = call("verify", "--model", "usernets:make_net", "--input", "32", "--max-growth", "1.0001")
+    assert tight.code == 1
+    assert "leaves the budget" in tight.out
+    wide = call("verify", "--model", "usernets:make_net", "--input", "32", "--max-growth", "1e9", "--plot", "net.svg")
+    assert wide.code == 0, wide.err
     assert (folder / "net.svg").stat().st_size > 1000
-    refused = snn("verify", "--model", "usernets:make_net", "--input", "32", "--plot", "net.svg")
-    assert (refused.returncode, refused.stdout) == (2, "")
+    refused = call("verify", "--model", "usernets:make_net", "--input", "32", "--plot", "net.svg")
+    assert (refused.code, refused.out) == (2, "")
 
 
 @pytest.mark.usefixtures("folder")
-def test_csv_has_a_row_a_layer():
-    done = snn("verify", "--model", "usernets:tokens", "--input", "7@10", "--csv")
-    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+def test_csv_has_a_row_a_layer(call):
+    done = call("verify", "--model", "usernets:tokens", "--input", "7@10", "--csv")
+    rows = list(csv.DictReader(io.StringIO(done.out)))
     assert [row["kind"] for row in rows] == ["Embedding", "Linear"]
     assert float(rows[1]["growth"]) > 0
 
 
 @pytest.mark.usefixtures("folder")
-def test_simulate_predicts_what_verify_measures():
+def test_simulate_predicts_what_verify_measures(call):
     predicted = simulate_path("usernets:make_net", "32")
     measured = verify_path("usernets:make_net", "32", trials=16, batch=32)
     assert [x.name for x in predicted.layers] == [x.name for x in measured.layers]
@@ -851,11 +851,11 @@ def test_simulate_predicts_what_verify_measures():
         assert abs(math.log(a.growth / b.growth)) < math.log(a.growth_allowed)
         assert abs(math.log(a.q / b.q)) < math.log(a.q_allowed)
     assert predicted.gradient.log_growth == pytest.approx(measured.measured.log_growth, abs=0.25)
-    done = snn("simulate", "--model", "usernets:make_net", "--input", "32", "--json")
-    record = json.loads(done.stdout)
+    done = call("simulate", "--model", "usernets:make_net", "--input", "32", "--json")
+    record = json.loads(done.out)
     assert record["kind"] == "propagation"
     assert [x["q"] for x in record["layers"]] == [x.q for x in predicted.layers]
-    text = snn("simulate", "--model", "usernets:make_net", "--input", "32").stdout
+    text = call("simulate", "--model", "usernets:make_net", "--input", "32").out
     assert "From the output to the input" in text
     assert record["gradient_out"] == record["layers"][-1]["gradient"] == 5  # N(0, I) of its five outputs
     last = next(line for line in text.splitlines() if line.startswith("4 "))
@@ -888,17 +888,16 @@ def test_simulate_predicts_what_verify_measures():
     ],
 )
 @pytest.mark.usefixtures("folder")
-def test_bad_input(arguments, code, words):
-    done = snn("verify", *arguments.split())
-    assert done.returncode == code, done.stderr
-    assert done.stdout == ""
-    assert done.stderr.startswith("error: ")
-    assert words in done.stderr
-    assert "Traceback" not in done.stderr
-    assert done.stderr.count("\n") <= 2
+def test_bad_input(call, arguments, code, words):
+    done = call("verify", *arguments.split())
+    assert (done.code, done.out) == (code, ""), done.err
+    assert done.err.startswith("error: ")
+    assert words in done.err
+    assert "Traceback" not in done.err
+    assert done.err.count("\n") <= 2
 
 
-def test_weights_from_a_file(folder):
+def test_weights_from_a_file(call, folder):
     safetensors = pytest.importorskip("safetensors.torch")
     load("usernets:make_net")
     import usernets
@@ -919,9 +918,9 @@ def test_weights_from_a_file(folder):
     safetensors.save_file({"0.weight": model[0].weight.detach()}, "part.safetensors")
     (folder / "no.safetensors").write_bytes(b"\x80\x04pickle")
     for name, words in (("part", "missing"), ("no", "not a safetensors file"), ("none", "no file")):
-        done = snn("verify", "--model", "usernets:make_net", "--input", "32", "--weights-from", f"{name}.safetensors")
-        assert done.returncode == 2, done.stderr
-        assert words in done.stderr
+        done = call("verify", "--model", "usernets:make_net", "--input", "32", "--weights-from", f"{name}.safetensors")
+        assert done.code == 2, done.err
+        assert words in done.err
 
 
 @pytest.mark.parametrize(

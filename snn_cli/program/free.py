@@ -159,9 +159,28 @@ class Search:
         self._seen[key] = found
         return found
 
+    def _together(self, points: Any) -> Any:
+        """The moments at several points, a row each; in one evaluation where the kinks stay."""
+        import numpy as np
+
+        if not self._kinks_stay:
+            return np.array([self.moments(x) for x in points])
+        baseline = self.program.baseline
+        params: dict[str, Any] = {**self.known, **dict(zip(self.program.free, points.T[:, :, None], strict=True))}
+        z, w = _rule(self._kinks[0])
+        with np.errstate(all="ignore"):
+            shape = (len(points), len(z))
+            f = np.broadcast_to(np.asarray(baseline.function(np, z, params), float), shape)
+            df = np.broadcast_to(np.asarray(baseline.derivative(np, z, params), float), shape)
+            return np.stack([(z * f * df) @ w, (f * f) @ w, (df * df) @ w, f @ w], axis=-1)
+
+    @property
+    def _kinks_stay(self) -> bool:
+        return len(self._kinks) == _STEADY and len(set(self._kinks)) == 1
+
     def _kinks_at(self, params: Mapping[str, float]) -> tuple[float, ...]:
         """Where the kinks are; those that have been the same at three places stay there."""
-        if len(self._kinks) == _STEADY and len(set(self._kinks)) == 1:
+        if self._kinks_stay:
             return self._kinks[0]
         found = tuple(float(k) for k in self.program.baseline.kinks(None, dict(params)))
         if len(self._kinks) < _STEADY:
@@ -181,14 +200,12 @@ class Search:
         """Of the moments by the parameters: rows as in ``NAMES``, by central differences."""
         import numpy as np
 
-        columns = []
-        for i, value in enumerate(x):
-            h = _STEP * max(abs(value), 1e-4)
-            up, down = list(x), list(x)
-            up[i] += h
-            down[i] -= h
-            columns.append((self.moments(up) - self.moments(down)) / (up[i] - down[i]))
-        return np.array(columns).T
+        here = np.array(x, float)
+        steps = np.diag(_STEP * np.maximum(np.abs(here), 1e-4))
+        up, down = here + steps, here - steps
+        found = self._together(np.concatenate([up, down]))
+        n = len(here)
+        return ((found[:n] - found[n:]) / (np.diag(up) - np.diag(down))[:, None]).T
 
     def starts(self) -> list[tuple[float, ...]]:
         """Signs and magnitudes of every parameter, within the bounds; the most promising first, and far apart."""

@@ -6,7 +6,7 @@ the engine has one of torch. Branches that are not taken are computed too and dr
 
 from __future__ import annotations
 
-from functools import cache, reduce
+from functools import cache, lru_cache, reduce
 from typing import TYPE_CHECKING, Any
 
 from snn_cli.activations.expression import tree
@@ -29,7 +29,7 @@ def evaluate(
 ) -> list[Any]:
     """Values of all roots at x; what they share is computed once, and what is ``known`` not at all."""
     values: dict[tree.Node, Any] = dict(known or {})
-    for at in tree.walk(*roots):
+    for at in _order(tuple(roots)):
         op = at.op
         if at in values:
             continue
@@ -46,6 +46,11 @@ def evaluate(
         else:
             values[at] = getattr(lib, METHODS.get(op, op))(*(values[arg] for arg in at.args))
     return [values[root] for root in roots]
+
+
+@lru_cache(maxsize=512)
+def _order(roots: tuple[tree.Node, ...]) -> tuple[tree.Node, ...]:
+    return tuple(tree.walk(*roots))
 
 
 METHODS = {"and": "both", "or": "either", "not": "negation", "abs": "absolute", "min": "least", "max": "largest",
@@ -144,14 +149,24 @@ class Precise(Operators):
         return self._mp.nan if b == 0 else self._mp.mpf(a) / b
 
     def exp(self, u: Any) -> Any:
-        if abs(u) > _ENDLESS:
+        if self._mp.mag(u) > _ENDLESS:
             return self._mp.inf if u > 0 else self._mp.mpf(0)
         return self._mp.exp(u)
 
     def expm1(self, u: Any) -> Any:
-        if abs(u) > 4 * self._mp.prec:
-            return self.exp(u) if u > 0 else self._mp.mpf(-1)
-        return self._mp.expm1(u)
+        mp = self._mp
+        size = mp.mag(u)
+        if size > mp.mag(mp.prec) + 2:
+            return self.exp(u) if u > 0 else mp.mpf(-1)
+        if not -mp.prec < size < 8:
+            return mp.expm1(u)
+        precision = mp.prec
+        try:
+            mp.prec += 8 - size  # bits that cancel
+            found = mp.exp(u) - 1
+        finally:
+            mp.prec = precision
+        return +found
 
     def log(self, u: Any) -> Any:
         if u <= 0:
@@ -183,10 +198,10 @@ class Precise(Operators):
         return max(u, self._mp.mpf(0)) + self._mp.log1p(self.exp(-abs(u))) if u == u else u
 
     def sin(self, u: Any) -> Any:
-        return self._mp.nan if abs(u) > _ENDLESS else self._mp.sin(u)
+        return self._mp.nan if self._mp.mag(u) > _ENDLESS else self._mp.sin(u)
 
     def cos(self, u: Any) -> Any:
-        return self._mp.nan if abs(u) > _ENDLESS else self._mp.cos(u)
+        return self._mp.nan if self._mp.mag(u) > _ENDLESS else self._mp.cos(u)
 
     def absolute(self, u: Any) -> Any:
         return abs(u)
@@ -227,7 +242,7 @@ class Precise(Operators):
 
 
 _HUGE = 2**80
-_ENDLESS = 2**1100
+_ENDLESS = 1100  # bits
 
 
 def precise(roots: Sequence[tree.Node], mp: Any, x: Any, params: Mapping[str, Any]) -> tuple[Any, ...]:
