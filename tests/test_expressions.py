@@ -253,10 +253,10 @@ def test_what_is_one():
     ],
 )  # fmt: skip
 def test_bad_expressions(text, words, hint):
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(InputError) as caught:
         activations.find(text)
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 5
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 400
@@ -296,13 +296,13 @@ TOKENS = st.sampled_from(
 
 
 def fuzzed(text):
-    began = time.perf_counter()
+    began = time.process_time()
     try:
         found = grammar.parse(text)
     except InputError:
         return
     finally:
-        assert time.perf_counter() - began < 2
+        assert time.process_time() - began < 5
     again = grammar.parse(found.name)
     assert (again.root, again.name, again.parameters) == (found.root, found.name, found.parameters)
     slope = tree.derivative(found.root)
@@ -311,7 +311,7 @@ def fuzzed(text):
     value = arrays(found.root)(np, x, params)
     assert value.shape == arrays(slope)(np, x, params).shape == x.shape
     assert math.isnan(value[-1])
-    assert time.perf_counter() - began < 10
+    assert time.process_time() - began < 10
 
 
 @given(st.lists(TOKENS, max_size=24))
@@ -342,11 +342,11 @@ FORMULAS = st.recursive(
 def test_formulas(text):
     """Whatever is in the grammar is read, differentiated and computed; its check answers or refuses."""
     fuzzed(text)
-    began = time.perf_counter()
+    began = time.process_time()
     with suppress(InputError):
         act = activations.find(text)
         act.check(dict.fromkeys(act.parameters, 0.7))
-    assert time.perf_counter() - began < 20
+    assert time.process_time() - began < 20
 
 
 def test_nothing_is_evaluated(tmp_path):

@@ -10,7 +10,7 @@ import mpmath
 import numpy as np
 import pytest
 from conftest import FORMULAS, quadrature
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from snn_cli import CannotCompute, InputError, NoSolution, Note, Solution, solve
@@ -250,22 +250,26 @@ def test_strength_of_sselu_falls_with_beta():
         previous = s
 
 
+@settings(max_examples=30)
 @given(st.fractions(min_value=0, max_value=Fraction(142959, 100000), max_denominator=10**12))
 def test_lselu_conditions_over_the_feasible_range(epsilon):
     _conditions_hold(solve("lselu", epsilon, digits=45), epsilon)
 
 
+@settings(max_examples=30)
 @given(st.floats(min_value=-12, max_value=6))
 def test_sselu_conditions_over_the_feasible_range(exponent):
     epsilon = Fraction(10**exponent)
     _conditions_hold(solve("sselu", epsilon, digits=45), epsilon)
 
 
+@settings(max_examples=30)
 @given(st.fractions(min_value=0, max_value=Fraction(15976, 100000), max_denominator=10**12))
 def test_dselu_conditions_over_the_feasible_range(epsilon):
     _conditions_hold(solve("dselu", epsilon, digits=45), epsilon)
 
 
+@settings(max_examples=40)
 @given(
     st.floats(min_value=-8, max_value=0.3),
     st.sampled_from(["lselu", "sselu"]),

@@ -344,7 +344,7 @@ def stopping(at):
     return progress
 
 
-@pytest.mark.parametrize("at", [1, 4, 5, 7, 10])
+@pytest.mark.parametrize("at", [1, 5, 10])
 def test_resumed_is_as_uninterrupted(tmp_path, at):
     path = str(tmp_path / "check")
     options = {**SMALL, "epochs": 3, "lr": "0.003,0.01", "seeds": 1}

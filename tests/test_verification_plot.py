@@ -262,7 +262,7 @@ def test_deep_networks(tmp_path):
     assert path.stat().st_size < 1_000_000
 
 
-@pytest.mark.parametrize("count", [2, plot.MOST_Z, plot.MOST_Z + 1, 40])
+@pytest.mark.parametrize("count", [2, plot.MOST_Z, plot.MOST_Z + 1])
 def test_many_records(count, tmp_path):
     records = [record(epsilon=0.001 * (k + 1)) for k in range(count)]
     figure = plot._figure(records)

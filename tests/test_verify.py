@@ -374,7 +374,7 @@ def test_too_little_memory_says_what_would_do(snn):
     assert (done.code, done.out) == (3, "")
     (enough,) = re.findall(r"--memory (\S+)", done.err)
     assert snn("verify", "--memory", f"{float(enough.removesuffix('MiB')) + 4}MiB", "--trials", "2").code == 0
-    deep = ("verify", "--depth", "400", "--fanin", "256", "--batch", "512", "--trials", "1")
+    deep = ("verify", "--depth", "400", "--fanin", "128", "--batch", "1024", "--trials", "1")
     done = snn(*deep, "--memory", "350MiB")
     assert (done.code, done.out) == (3, "")
     (batch,) = re.findall(r"--batch (\d+)", done.err)
