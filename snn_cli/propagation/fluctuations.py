@@ -168,6 +168,17 @@ class Fluctuations(NamedTuple):
     largest_variance: float  # of delta, at any layer
     largest_step: float  # variance that one layer adds to the log gradient, at most
 
+    def over(self, fan_in: float) -> Fluctuations:
+        """Those of equal widths of that fan-in, from those of width 1."""
+        return Fluctuations(
+            self.q_mean / fan_in,
+            self.q_variance / fan_in,
+            self.gradient_mean / fan_in,
+            self.gradient_variance / fan_in,
+            self.largest_variance / fan_in,
+            self.largest_step / fan_in,
+        )
+
 
 def fluctuations(
     columns: Layer,
