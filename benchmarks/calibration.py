@@ -103,9 +103,10 @@ def measured(one: Configuration, threads: int = 1) -> Trials:
     from snn_cli import verification
     from snn_cli.engine.measure import measure
     from snn_cli.simulation import simulate
+    from snn_cli.verification.networks import networks
 
     request = verification.check(**one.options(one.epsilon))
-    run = verification._run(simulate(**request.theory), request)
+    run = networks(simulate(**request.theory), request)
     found, complete = measure(
         run.architecture,
         range(one.trials),
@@ -146,9 +147,9 @@ def wrong_prediction(one: Configuration) -> Any:
 
 
 def p_value(found: Trials, prediction: Any) -> float:
-    from snn_cli import verification
+    from snn_cli.verification.verdict import test
 
-    p: float | None = verification._test(found, prediction)[2]
+    p = test(found, prediction).p_value
     assert p is not None
     return p
 

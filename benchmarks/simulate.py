@@ -115,9 +115,9 @@ def record(done: Run) -> Any:
 
 def fresh() -> None:
     """Forget what earlier calls computed, so that the next one costs what the first does."""
-    from snn_cli import simulation
+    from snn_cli.simulation import infinite, source
 
-    for cached in (simulation._solved, simulation._infinite, simulation._unit_fluctuations, simulation._angles):
+    for cached in (source.solved, infinite.mean_field, infinite.unit_fluctuations, infinite.angles):
         cached.cache_clear()
 
 

@@ -60,6 +60,14 @@ def _size(name: str) -> InputError:
     return InputError(f"{name} must be 0 or between 1e-{LARGEST} and 1e{LARGEST} in size", f"{name} 0.03")
 
 
+def seed_of(value: Number, bits: int = 63) -> int:
+    """A whole number of so many bits, from 0. Raises InputError for anything else."""
+    exact = rational(value, "--seed")
+    if exact.denominator != 1 or not 0 <= exact < 2**bits:
+        raise InputError(f"--seed is {value}; it must be a whole number from 0 to 2^{bits} - 1", "--seed 0")
+    return int(exact)
+
+
 def positive_integer(
     value: SupportsIndex | str, name: str, most: int = LARGEST_INTEGER, example: str | None = None
 ) -> int:

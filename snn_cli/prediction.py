@@ -158,7 +158,6 @@ def _convolutional(options: Mapping[str, Any], theory: Propagation, stages: Sequ
 def _spatial(options: Mapping[str, Any], theory: Propagation, stages: Sequence[Stage], batch: int) -> Predicted:
     """Infinite width position by position, with what the channels add, or at least with a bound on it."""
     ensemble = ensembles.get(theory.weights)
-    params = dict(theory.params)
     settings = spatial.Options(
         delta=ensemble.orthogonal,
         weight_mean=theory.weight_mean,
@@ -166,43 +165,48 @@ def _spatial(options: Mapping[str, Any], theory: Propagation, stages: Sequence[S
         centralize_activation=theory.centralize_activation,
         excess_kurtosis=ensemble.excess_kurtosis,
     )
-    variances = theory.sigma_w**2, theory.sigma_b**2
+    plain, removed = _fields(theory, stages, False), theory.centralize or theory.centralize_activation
+    path = spatial.propagate(plain, stages, theory.q0, settings)
+    base = _of_path(path, stages)
+    if theory.weight_mean and not removed:
+        settings = settings._replace(weight_mean=0.0)
+        path = spatial.propagate(plain, stages, theory.q0, settings)
+        without = base._replace(q=path.q, infinite_q=path.q, log_gradient=path.log_gradient, infinite=path.log_gradient)
+        return _with_mean(base, _sized(without, plain, path, settings, options, stages, batch), theory)
+    fields = _fields(theory, stages, True) if removed else plain
+    found = _sized(base, fields, path, settings, options, stages, batch)
+    return _fluctuating(found, theory) if theory.weight_mean and theory.centralize_activation else found
 
-    def fields(centralized: bool) -> list[MeanField]:
-        f = MeanField(activations.find(theory.act, params), params, *variances, centralized)
-        same = MeanField(activations.find("linear"), {}, *variances)
-        return [f if stage.activated else same for stage in stages]
 
-    path = spatial.propagate(fields(False), stages, theory.q0, settings)
-    removed = theory.centralize or theory.centralize_activation
+def _fields(theory: Propagation, stages: Sequence[Stage], centralized: bool) -> list[MeanField]:
+    """f before each stage."""
+    params, variances = dict(theory.params), (theory.sigma_w**2, theory.sigma_b**2)
+    f = MeanField(activations.find(theory.act, params), params, *variances, centralized)
+    same = MeanField(activations.find("linear"), {}, *variances)
+    return [f if stage.activated else same for stage in stages]
+
+
+def _of_path(path: spatial.Path, stages: Sequence[Stage]) -> Predicted:
+    """Infinite width, allowed what is of second order in the numbers that meet in a layer."""
     channels = np.array([*(stage.inputs for stage in stages), stages[-1].channels], dtype=float)
     positions = np.array([*(stage.size**2 for stage in stages), stages[-1].out ** 2], dtype=float)
     counts = [stage.inputs if stage.activated else stage.fan_in for stage in stages]  # pixels are independent
     allowed = SECOND_ORDER / np.array(counts, dtype=float) ** 2
-    unit_share = 2 / (channels * positions)
-    base = Predicted(
+    unknown = np.full_like(path.q, np.nan)
+    return Predicted(
         q=path.q,
         infinite_q=path.q,
-        q_sd=np.full_like(path.q, np.nan),
-        unit_share=unit_share,
+        q_sd=unknown,
+        unit_share=2 / (channels * positions),
         log_gradient=path.log_gradient,
         infinite=path.log_gradient,
-        log_gradient_sd=np.full_like(path.q, np.nan),
+        log_gradient_sd=unknown,
         q_allowance=path.q * np.concatenate([allowed[:1], allowed]),
         gradient_allowance=_summed(allowed),
         mean=path.mean,
         tested=True,
         finite=False,
     )
-    if theory.weight_mean and not removed:
-        settings = settings._replace(weight_mean=0.0)
-        plain = spatial.propagate(fields(False), stages, theory.q0, settings)
-        without = base._replace(
-            q=plain.q, infinite_q=plain.q, log_gradient=plain.log_gradient, infinite=plain.log_gradient
-        )
-        return _with_mean(base, _sized(without, fields(False), plain, settings, options, stages, batch), theory)
-    found = _sized(base, fields(removed), path, settings, options, stages, batch)
-    return _fluctuating(found, theory) if theory.weight_mean and theory.centralize_activation else found
 
 
 def _sized(

@@ -133,16 +133,17 @@ def writers(folder: Path) -> dict[str, Callable[[], Any]]:
     """By the name of the file: every way to write one, and a wrong one, which must be found out."""
     import numpy as np
 
-    from snn_cli import files, verification
+    from snn_cli import files
     from snn_cli.engine.measure import Trials
     from snn_cli.reports import plot
     from snn_cli.training.journal import Journal
     from snn_cli.training.loop import State
+    from snn_cli.verification import saved
 
     trials = Trials.empty(2, False)
     trials = trials._replace(
         number=np.arange(3),
-        **{name: np.ones((3, 3)) for name in verification._SAVED},
+        **{name: np.ones((3, 3)) for name in saved.KEPT},
         mean=np.zeros((3, 0)),
     )
     state = State({"weights": np.arange(20.0)}, (), 0.0, 0.0)
@@ -159,7 +160,7 @@ def writers(folder: Path) -> dict[str, Callable[[], Any]]:
         "act.h": lambda: _command("export", "--to", "c", "--act", "selu", "--force", "-o", str(folder / "act.h")),
         "figure.svg": lambda: plot._save(Drawn(), str(folder / "figure.svg"), "svg", force=True),
         "first.svg": lambda: plot._save(Drawn(), str(folder / "first.svg"), "svg", force=False),
-        "run.jsonl": lambda: verification._write(str(folder / "run.jsonl"), {"act": "lselu"}, trials),
+        "run.jsonl": lambda: saved.write(str(folder / "run.jsonl"), {"act": "lselu"}, trials),
         "run.npz": checkpoint,
     }
 

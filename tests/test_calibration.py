@@ -50,11 +50,11 @@ def test_a_wrong_theory_has_more_gain_a_layer(benchmark: Any) -> None:
 
 def test_a_second_moment_without_bounds_is_not_tested(benchmark: Any) -> None:
     """That of relu spreads with every layer until its mean is one of rare networks: only the gradient is looked at."""
-    from snn_cli import verification
+    from snn_cli.verification.verdict import test
 
     for act, epsilon, components in (("lselu", 0.03, 8), ("relu", None, 4)):
         one = benchmark.Configuration(act, epsilon, "gaussian", 64, 60, 2, 36, 0)
-        found = verification._test(benchmark.measured(one), benchmark.predicted(one, epsilon))
+        found = test(benchmark.measured(one), benchmark.predicted(one, epsilon))
         assert found[0] == components
         assert found[2] is not None
 

@@ -25,7 +25,7 @@ ALLOWED = {
     "activations": {"exact", "arithmetic", "gaussian"},  # and by its registry code that is installed
     "ensembles": set(),
     "graph": set(),
-    "propagation": {"exact", "graph", "arithmetic", "gaussian", "activations", "ensembles"},
+    "propagation": {"exact", "arithmetic", "gaussian"},
     "program": FOUNDATION | {"activations", "propagation"},
     "solver": FOUNDATION | {"gaussian", "activations", "propagation", "certify", "program"},
     "simulation": FOUNDATION | {"activations", "ensembles", "propagation", "solver", "models"},
@@ -35,7 +35,7 @@ ALLOWED = {
     "verification": FOUNDATION
     | {"activations", "ensembles", "architectures", "simulation", "prediction", "engine", "models"},
     "data": set(),
-    "models": FOUNDATION | {"graph", "propagation", "engine"},
+    "models": FOUNDATION | {"propagation", "engine"},
     "training": FOUNDATION
     | {"activations", "ensembles", "architectures", "solver", "simulation", "engine", "nn", "data"},
     "testing": {"models", "records", "reports"},
@@ -123,6 +123,86 @@ def test_the_rule_can_fail(tmp_path, monkeypatch):
     monkeypatch.setattr(sys.modules[__name__], "PACKAGE", tmp_path)
     (tmp_path / "gaussian.py").write_text("from snn_cli.solver import solve\nimport click\n")
     assert len(violations([tmp_path / "gaussian.py"])) == 2
+
+
+def at_load(path: Path, folder: Path):
+    """Modules of ours that are imported when a file is, each with the names taken from it; not inside functions."""
+    package = path.parent.relative_to(folder.parent).parts
+
+    def statements(body):
+        for node in body:
+            if isinstance(node, ast.If | ast.Try):
+                checked = isinstance(node, ast.If) and getattr(node.test, "id", None) == "TYPE_CHECKING"
+                yield from statements([] if checked else node.body)
+                yield from statements(node.orelse)
+                yield from statements([each for handler in getattr(node, "handlers", []) for each in handler.body])
+                yield from statements(getattr(node, "finalbody", []))
+            elif isinstance(node, ast.ClassDef | ast.With):
+                yield from statements(node.body)
+            else:
+                yield node
+
+    for node in statements(ast.parse(path.read_text()).body):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, ()) for alias in node.names if alias.name.split(".")[0] == package[0])
+        elif isinstance(node, ast.ImportFrom) and node.module.split(".")[0] == package[0]:
+            yield node.module, tuple(alias.name for alias in node.names)
+
+
+def loaded(folder: Path) -> dict[str, set[str]]:
+    """By module: those that it needs to be loaded; a package whose modules are taken one by one is not among them."""
+    paths = {}
+    for path in folder.rglob("*.py"):
+        parts = path.relative_to(folder.parent).with_suffix("").parts
+        paths[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    found = {}
+    for module, path in paths.items():
+        needs = set()
+        for name, taken in at_load(path, folder):
+            inner = {f"{name}.{one}" for one in taken} & paths.keys()
+            needs |= inner
+            if len(inner) < len(taken) or not taken:
+                needs.add(name)
+        found[module] = needs - {module}
+    return found
+
+
+def cycles(needs: dict[str, set[str]]) -> list[tuple[str, ...]]:
+    """Modules that need each other, in groups."""
+    reached = {module: {module} for module in needs}
+    changed = True
+    while changed:
+        changed = False
+        for own in reached.values():
+            more = set().union(*(reached.get(other, set()) | needs.get(other, set()) for other in own)) - own
+            own |= more
+            changed = changed or bool(more)
+    groups = {
+        tuple(sorted(other for other in own if module in reached.get(other, set()))) for module, own in reached.items()
+    }
+    return sorted(group for group in groups if len(group) > 1)
+
+
+def test_no_module_needs_itself_to_be_loaded():
+    """Within a room as between them, what is imported at the top of a module never leads back to it; what is imported
+    for type checking or inside a function may."""
+    assert cycles(loaded(PACKAGE)) == []
+
+
+def test_a_cycle_of_modules_is_found(tmp_path):
+    folder = tmp_path / "snn_cli"
+    (folder / "room").mkdir(parents=True)
+    for name, text in {
+        "__init__.py": "",
+        "a.py": "from snn_cli import b",
+        "b.py": "if True:\n    from snn_cli.room.c import x",
+        "room/__init__.py": "",
+        "room/c.py": "import snn_cli.a",
+        "d.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from snn_cli import e",
+        "e.py": "from snn_cli.d import y\ndef later():\n    from snn_cli.a import z",
+    }.items():
+        (folder / name).write_text(text)
+    assert cycles(loaded(folder)) == [("snn_cli.a", "snn_cli.b", "snn_cli.room.c")]
 
 
 def test_records_load_families_only_when_asked():

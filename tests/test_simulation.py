@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 from decimal import Decimal
@@ -16,7 +17,8 @@ from hypothesis import strategies as st
 from snn_cli import CannotCompute, InputError, NoSolution, Note, SnnError, simulate, solve
 from snn_cli.activations import BASELINES, SOLVABLE
 from snn_cli.records import Propagation
-from snn_cli.simulation import parse_widths
+from snn_cli.simulation import check, parse_widths
+from snn_cli.simulation.request import DEFAULTS
 
 LSELU = {"act": "lselu", "params": {"lambda": 1.0, "alpha": 1.13821258446, "beta": 0.39398846543}}
 
@@ -544,3 +546,13 @@ def test_any_params(act, lam, alpha, beta, q0, sizes):
     check_record(record)
     for a, b in pairwise(record.profile.layer):
         assert b == a + 1
+
+
+def test_what_is_checked_has_the_defaults_of_what_is_called():
+    of_models = {"model", "input", "weights_from"}
+    of_expressions = {"expr", "set"}
+    parameters = inspect.signature(simulate).parameters
+    public = {name: parameter.default for name, parameter in parameters.items()}
+    assert {name: public[name] for name in public.keys() - of_models - of_expressions} == DEFAULTS
+    with pytest.raises(TypeError, match="fan_in"):
+        check("lselu", fan_in=64)

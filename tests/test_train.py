@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import inspect
 import io
 import json
 import math
@@ -29,6 +30,7 @@ from snn_cli.engine.distributed import OfOneRank, Ranks  # noqa: E402
 from snn_cli.records import Note  # noqa: E402
 from snn_cli.records.training import Tried  # noqa: E402
 from snn_cli.training import compare, journal, loop, networks  # noqa: E402
+from snn_cli.training.plan import check  # noqa: E402
 from snn_cli.training.variants import parse  # noqa: E402
 
 SMALL = {"depth": 4, "fanin": 16, "epochs": 2, "lr": "0.01", "seeds": 2}
@@ -656,9 +658,15 @@ def test_images_too_small_for_the_architecture(call):
     assert "32 x 32" in done.err
 
 
+def plan_of(**options):
+    """What `train` checks of these options and the defaults of all others."""
+    defaults = {name: parameter.default for name, parameter in inspect.signature(train).parameters.items()}
+    return check({**defaults, **options})
+
+
 def test_a_machine_that_is_not_enough(call, monkeypatch):
     inductor = type("InductorError", (RuntimeError,), {"__module__": "torch._inductor.exc"})
-    plan = compare.check("lselu", compile=True)
+    plan = plan_of(act="lselu", compile=True)
     for error, words, hint in (
         (
             torch.OutOfMemoryError("CUDA out of memory\nmore"),
@@ -675,7 +683,7 @@ def test_a_machine_that_is_not_enough(call, monkeypatch):
         assert "more" not in str(found)
         assert found.hint == hint or found.hint.startswith(hint)
     assert compare._explained(RuntimeError("a defect"), plan, "cpu") is None
-    assert compare._explained(inductor("x"), compare.check("lselu"), "cpu") is None
+    assert compare._explained(inductor("x"), plan_of(act="lselu"), "cpu") is None
 
     def fail(*_args, **_options):
         raise MemoryError

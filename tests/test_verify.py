@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import inspect
 import io
 import json
 import math
@@ -25,10 +26,11 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch")
 
 from snn_cli import simulate, solve, verify  # noqa: E402
-from snn_cli import verification as module  # noqa: E402
 from snn_cli.engine.device import resident  # noqa: E402
 from snn_cli.errors import InputError, SnnError  # noqa: E402
 from snn_cli.records import Verification  # noqa: E402
+from snn_cli.verification import command as module  # noqa: E402
+from snn_cli.verification.request import DEFAULTS  # noqa: E402
 
 torch.set_num_threads(1)  # networks as small as these are slower on two
 
@@ -763,3 +765,12 @@ def test_spreads_are_without_bias():
         error = np.std(measured, ddof=1) / math.sqrt(len(measured))
         assert abs(np.mean(measured) - theory) < 4 * error + 0.02 * theory
         assert 4 * error + 0.02 * theory < 0.25 * theory  # what dividing by the number of networks would miss
+
+
+def test_what_is_checked_has_the_defaults_of_what_is_called():
+    parameters = inspect.signature(verify).parameters
+    public = {name: parameter.default for name, parameter in parameters.items()}
+    assert {name: public[name] for name in DEFAULTS} == DEFAULTS
+    of_simulate = inspect.signature(simulate).parameters.keys()
+    of_running = {"tf32", "progress"}
+    assert public.keys() - of_simulate - of_running == DEFAULTS.keys() - {"max_growth"}

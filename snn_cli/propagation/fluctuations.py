@@ -168,6 +168,17 @@ class Fluctuations(NamedTuple):
     largest_variance: float  # of delta, at any layer
     largest_step: float  # variance that one layer adds to the log gradient, at most
 
+    def over(self, fan_in: float) -> Fluctuations:
+        """Those of equal widths of that fan-in, from those of width 1."""
+        return Fluctuations(
+            self.q_mean / fan_in,
+            self.q_variance / fan_in,
+            self.gradient_mean / fan_in,
+            self.gradient_variance / fan_in,
+            self.largest_variance / fan_in,
+            self.largest_step / fan_in,
+        )
+
 
 def fluctuations(
     columns: Layer,
@@ -195,52 +206,57 @@ def fluctuations(
     def width(layer: int) -> float:
         return uniform if widths is None else float(widths[layer])
 
-    def operators(layer: int) -> tuple[Array, Array, float]:
+    def block(layer: int, count: int) -> _Block:
         c, n, m = row(layer), width(layer), width(layer + 1)
         tilt = 0.0
         if layer:
             tilt = _kurtosis(ensemble, row(layer - 1), row(layer - 1).share, width(layer - 1))
         step = _Step(c, c.share, row(layer + 1).c1, n, m, tilt, layer == depth - 1, ensemble)
         noise = c.noise / n + _length_spread(ensemble.forward(n, m), c.share, m)
-        return _forward(c, n, tilt, noise), _backward(c, step, n, noise), step.variance
+        return _Block(_forward(c, n, tilt, noise), _backward(c, step, n, noise), step.variance, count)
 
-    blocks = _runs(depth, distinct, widths, profile)
-    steps = [(operators(first), count) for first, count in blocks]
-
+    blocks = [block(first, count) for first, count in _runs(depth, distinct, widths, profile)]
     # forward: 1, E delta, Var delta, and the sum of what they do to the gradient
-    state = np.array([1.0, 0.0, 2 / width(0), 0.0])
-    forward = [state]
-    for (ahead, _, _), count in steps:
-        state = (ahead if count == 1 else np.linalg.matrix_power(ahead, count)) @ state
-        forward.append(state)
+    forward = _states(np.array([1.0, 0.0, 2 / width(0), 0.0]), [(each.ahead, each.times) for each in blocks])
     # backward: 1, r, a, a^2, mean, variance
-    back = np.array([1.0, 1.0, 0.0, 0.0, 0.0, 0.0])
-    backward = [back]
-    for (_, behind, _), count in reversed(steps):
-        back = (behind if count == 1 else np.linalg.matrix_power(behind, count)) @ back
-        backward.append(back)
-    backward.reverse()
-    ahead_states, back_states = np.array(forward), np.array(backward)
-    variances = ahead_states[:, 2]
+    last = np.array([1.0, 1.0, 0.0, 0.0, 0.0, 0.0])
+    backward = _states(last, [(each.behind, each.times) for each in reversed(blocks)])[::-1]
+    variances = forward[:, 2]
     largest = float(variances.max())
     if homogeneous:
-        factors = [
-            math.log1p(2 / width(0)),
-            *(count * math.log1p(float(ahead[2, 0])) for (ahead, _, _), count in steps),
-        ]
+        factors = [math.log1p(2 / width(0)), *(each.times * math.log1p(float(each.ahead[2, 0])) for each in blocks)]
         with np.errstate(over="ignore"):
             variances = np.expm1(np.cumsum(factors))
+    remaining = forward[-1, 3]
     if not profile:
-        ahead_states, back_states, variances = ahead_states[[0]], back_states[[0]], variances[[0]]
-    remaining = state[3] - ahead_states[:, 3]
+        forward, backward, variances = forward[[0]], backward[[0]], variances[[0]]
     return Fluctuations(
-        q_mean=ahead_states[:, 1],
+        q_mean=forward[:, 1],
         q_variance=variances,
-        gradient_mean=back_states[:, 4] + remaining,
-        gradient_variance=back_states[:, 5] + back_states[:, 3] * ahead_states[:, 2],
+        gradient_mean=backward[:, 4] + (remaining - forward[:, 3]),
+        gradient_variance=backward[:, 5] + backward[:, 3] * forward[:, 2],
         largest_variance=largest,
-        largest_step=max(float(variance) for (_, _, variance), _ in steps),
+        largest_step=max(float(each.step) for each in blocks),
     )
+
+
+class _Block(NamedTuple):
+    """So many equal layers in a row: what one does to the states that go forward and backward, and the variance that it
+    adds to the log gradient."""
+
+    ahead: Array
+    behind: Array
+    step: float
+    times: int
+
+
+def _states(state: Array, operators: Sequence[tuple[Array, int]]) -> Array:
+    """The state at first, and behind each operator, applied so many times."""
+    found = [state]
+    for operator, count in operators:
+        state = (operator if count == 1 else np.linalg.matrix_power(operator, count)) @ state
+        found.append(state)
+    return np.array(found)
 
 
 def _runs(depth: int, distinct: int, widths: Sequence[float] | None, profile: bool) -> list[tuple[int, int]]:

@@ -262,20 +262,9 @@ class _Forward:
         if node.kind == "add":
             return self._add(node, states), still
         if node.kind == "shift":
-            shift = node.data
-            moved = first._replace(
-                mean=first.mean + shift,
-                q=first.q + 2 * first.mean * shift + shift * shift,
-                covariance=first.covariance + 2 * first.mean * shift + shift * shift,
-                source=None,
-            )
-            return moved, still
+            return self._shift(node.data, first), still
         if node.kind == "scale":
-            s = node.data
-            if not math.isfinite(s):
-                return None, None
-            scaled = first._replace(mean=s * first.mean, q=s * s * first.q, covariance=s * s * first.covariance)
-            return scaled._replace(source=None), _Factor(s * s)
+            return self._scale(node.data, first)
         if node.kind == "concatenate":
             return self._concatenate(node, states), still
         if node.kind == "multiply":
@@ -285,12 +274,33 @@ class _Forward:
         if node.kind == "maximum":
             return self._maximum(node.data, first)
         if node.kind == "dropout":
-            kept = 1 - node.data
-            if kept <= 0:
-                return None, None
-            thinned = first._replace(q=first.q / kept, kurtosis=first.kurtosis / kept, gaussian=False, source=None)
-            return thinned, _Factor(1 / kept)
+            return self._dropout(node.data, first)
         return None, None
+
+    @staticmethod
+    def _shift(shift: float, x: State) -> State:
+        more = 2 * x.mean * shift
+        return x._replace(
+            mean=x.mean + shift,
+            q=x.q + more + shift * shift,
+            covariance=x.covariance + more + shift * shift,
+            source=None,
+        )
+
+    @staticmethod
+    def _scale(s: float, x: State) -> tuple[State | None, _Factor | None]:
+        if not math.isfinite(s):
+            return None, None
+        scaled = x._replace(mean=s * x.mean, q=s * s * x.q, covariance=s * s * x.covariance, source=None)
+        return scaled, _Factor(s * s)
+
+    @staticmethod
+    def _dropout(share: float, x: State) -> tuple[State | None, _Factor | None]:
+        kept = 1 - share
+        if kept <= 0:
+            return None, None
+        thinned = x._replace(q=x.q / kept, kurtosis=x.kurtosis / kept, gaussian=False, source=None)
+        return thinned, _Factor(1 / kept)
 
     @staticmethod
     def _blind(node: Node) -> _Factor | None:

@@ -139,74 +139,112 @@ def propagate(fields: Sequence[MeanField], stages: Sequence[Stage], q0: float, o
     Held by test_spatial.py against the theory of perceptrons, against sums over windows written out, and by
     test_conv.py against networks.
     """
-    side = 1 if uniform(stages) else stages[0].size
-    mean, variance = np.zeros((side, side)), np.full((side, side), float(q0))
-    depth = len(stages)
+    alike, depth = uniform(stages), len(stages)
+    side = 1 if alike else stages[0].size
+    image = _Image(np.zeros((side, side)), np.full((side, side), float(q0)), 0.0, None)
     rows = np.full((4, depth + 1), np.nan)
     gains: list[Array] = []
-    pairs: Array | None = None
-    bulk = 0.0
+    taps = [np.ones((1, 1)) if alike else _windows(stage, options.delta) for stage in stages]
     for layer in range(depth + 1):
-        rows[:, layer] = (mean**2 + variance).mean(), mean.mean(), variance.mean(), bulk
+        mean, variance = image.mean, image.variance
+        rows[:, layer] = (mean**2 + variance).mean(), mean.mean(), variance.mean(), image.covariance
         if layer == depth or not (SMALLEST < variance.min() <= variance.max() < LARGEST):
             break
-        stage, field = stages[layer], fields[layer]
-        taps = np.ones((1, 1)) if side == 1 and uniform(stages) else _windows(stage, options.delta)
-        e = _expectations(field, mean, variance)
-        gains.append(field.variance_w * e.gain)
-        hermite = _hermite(field, float(mean.mean()), float(variance.mean()))[0]
-        common = _product(hermite, hermite, e.second.mean(), bulk / variance.mean())
-        if pairs is None and stage.size <= LARGEST_FIELD and any(s.pooled for s in stages):
-            pairs = np.full((variance.size, variance.size), bulk)
-            np.fill_diagonal(pairs, variance.ravel())
-        if pairs is not None:
-            pairs = _pair_products(field, mean, variance, pairs, e.second)
-        first, second, whole = e.first, e.second, float(e.second.mean())
-        centre = first.mean() if options.centralize_activation else 0.0
-        if options.centralize_activation:
-            second = second - 2 * centre * first + centre**2
-            common, whole = common - centre**2, whole - centre**2
-            if pairs is not None:
-                pairs = pairs - centre * (first.reshape(-1, 1) + first.reshape(1, -1)) + centre**2
-            first = first - centre
-        fan_in = stage.inputs if options.delta or stage.pooled else stage.fan_in
-        coupling = options.weight_mean * math.sqrt(field.variance_w * fan_in) * (not options.centralize)
-        outside = taps @ first @ taps.T
-        if stage.pooled:
-            assert pairs is not None
-            total = np.array([[pairs.mean()]])
-            pairs = None
-        else:
-            total = taps @ second @ taps.T
-            if pairs is not None:
-                pairs = _pair_windows(pairs, stage, options.delta)
-        if options.centralize:
-            total = total - outside**2
-            common, whole = common - float(first.mean()) ** 2, whole - float(first.mean()) ** 2
-            if pairs is not None:
-                pairs = pairs - outside.reshape(-1, 1) * outside.reshape(1, -1)
-        mean = coupling * outside
-        variance = field.variance_w * total + field.variance_b
-        correlation = (field.variance_w * common + field.variance_b) / (field.variance_w * whole + field.variance_b)
-        bulk = float(correlation * variance.mean())
-        if pairs is not None:
-            pairs = field.variance_w * pairs + field.variance_b
-            count = len(pairs)
-            bulk = float((pairs.sum() - np.trace(pairs)) / (count * (count - 1))) if count > 1 else 0.0
-    power = [np.ones_like(variance) / variance.size]
-    for layer in reversed(range(len(gains))):
-        stage = stages[layer]
-        taps = np.ones((1, 1)) if uniform(stages) else _windows(stage, options.delta)
-        back = taps.T @ power[-1] @ taps
-        if stage.pooled:  # every position gets the same gradient, not one of its own
-            back = back / stage.size**2
-        power.append(gains[layer] * back)
+        if image.pairs is None and stages[layer].size <= LARGEST_FIELD and any(stage.pooled for stage in stages):
+            image = image.with_pairs()
+        products, gain = _activated(fields[layer], image, options)
+        gains.append(gain)
+        image = _weighted(fields[layer], stages[layer], taps[layer], products, options)
     totals = np.full(depth + 1, np.nan)
     if len(gains) == depth:
-        totals = np.log([p.sum() for p in reversed(power)])
-        totals -= totals[-1]
+        totals = _log_gradients(gains, stages, taps, np.ones_like(image.variance) / image.variance.size)
     q, means, variances, covariances = rows
     return Path(q, means, variances, covariances, totals)
+
+
+class _Image(NamedTuple):
+    """Pre-activations of a layer: mean and variance at every position, the covariance of two of them far from the
+    borders, and that of every pair, of shape (positions, positions), where it is followed."""
+
+    mean: Array
+    variance: Array
+    covariance: float
+    pairs: Array | None
+
+    def with_pairs(self) -> _Image:
+        pairs = np.full((self.variance.size, self.variance.size), self.covariance)
+        np.fill_diagonal(pairs, self.variance.ravel())
+        return self._replace(pairs=pairs)
+
+
+class _Products(NamedTuple):
+    """Of f of an image: ``E[f]`` and ``E[f^2]`` at every position, the mean of that, and ``E[f f]`` of two positions
+    far from the borders, and of every pair."""
+
+    first: Array
+    second: Array
+    whole: float
+    common: float
+    pairs: Array | None
+
+
+def _activated(field: MeanField, image: _Image, options: Options) -> tuple[_Products, Array]:
+    """What the activation makes of an image, and ``chi`` at every position."""
+    mean, variance = image.mean, image.variance
+    e = _expectations(field, mean, variance)
+    first, second, whole = e.first, e.second, float(e.second.mean())
+    hermite = _hermite(field, float(mean.mean()), float(variance.mean()))[0]
+    common = _product(hermite, hermite, e.second.mean(), image.covariance / variance.mean())
+    pairs = None if image.pairs is None else _pair_products(field, mean, variance, image.pairs, second)
+    if options.centralize_activation:
+        centre = first.mean()
+        second = second - 2 * centre * first + centre**2
+        common, whole = common - centre**2, whole - centre**2
+        if pairs is not None:
+            pairs = pairs - centre * (first.reshape(-1, 1) + first.reshape(1, -1)) + centre**2
+        first = first - centre
+    return _Products(first, second, whole, common, pairs), field.variance_w * e.gain
+
+
+def _weighted(field: MeanField, stage: Stage, taps: Array, products: _Products, options: Options) -> _Image:
+    """What the weights of a stage make of them."""
+    first, second, whole, common, pairs = products
+    outside = taps @ first @ taps.T
+    if stage.pooled:
+        assert pairs is not None
+        total, pairs = np.array([[pairs.mean()]]), None
+    else:
+        total = taps @ second @ taps.T
+        pairs = None if pairs is None else _pair_windows(pairs, stage, options.delta)
+    if options.centralize:
+        total = total - outside**2
+        common, whole = common - float(first.mean()) ** 2, whole - float(first.mean()) ** 2
+        if pairs is not None:
+            pairs = pairs - outside.reshape(-1, 1) * outside.reshape(1, -1)
+    fan_in = stage.inputs if options.delta or stage.pooled else stage.fan_in
+    coupling = options.weight_mean * math.sqrt(field.variance_w * fan_in) * (not options.centralize)
+    variance = field.variance_w * total + field.variance_b
+    if pairs is not None:
+        pairs = field.variance_w * pairs + field.variance_b
+        count = len(pairs)
+        covariance = float((pairs.sum() - np.trace(pairs)) / (count * (count - 1))) if count > 1 else 0.0
+    else:
+        correlation = (field.variance_w * common + field.variance_b) / (field.variance_w * whole + field.variance_b)
+        covariance = float(correlation * variance.mean())
+    return _Image(coupling * outside, variance, covariance, pairs)
+
+
+def _log_gradients(gains: Sequence[Array], stages: Sequence[Stage], taps: Sequence[Array], last: Array) -> Array:
+    """At every layer, relative to the last, where the power of the gradient is ``last`` at every position."""
+    power = [last]
+    for gain, stage, window in zip(reversed(gains), reversed(stages), reversed(taps), strict=True):
+        back = window.T @ power[-1] @ window
+        if stage.pooled:  # every position gets the same gradient, not one of its own
+            back = back / stage.size**2
+        power.append(gain * back)
+    totals = np.log([p.sum() for p in reversed(power)])
+    totals -= totals[-1]
+    return np.asarray(totals)
 
 
 def _product(a: Array, b: Array, second: float, correlation: float) -> float:
@@ -316,49 +354,83 @@ def corrections(
     The energy of the gradient along x has the excess ``r - 1``, of which a kernel of k^2 taps carries one of k^2 back.
     Held by test_spatial.py against perceptrons and by test_conv.py against networks.
     """
-    depth = len(stages)
-    spectra: list[Array] = []  # of delta
-    layers: list[_Layer] = []
-    n = stages[0].size
+    forward = _forward(fields, stages, path, options, batch)
+    mean, variance = _backward(stages, forward, options, batch)
+    alone = stages[0].size == 1  # then this is the theory of a perceptron, which has none of the second
+    spread = 0.0 if alone else max(*(modes.mean() for modes in forward.spectra), *forward.loose)
+    return Corrections(forward.q_mean, forward.q_sd, forward.shared, mean, variance, float(spread))
+
+
+class _Forward(NamedTuple):
+    """What goes forward: layers, and at each of them the spectrum of delta, the fourth cumulant of the pre-activations
+    relative to q^2, mean and deviation of q, its shared part, and the variance of the correlation of two positions."""
+
+    layers: list[_Layer]
+    spectra: list[Array]
+    tilts: list[float]
+    q_mean: Array
+    q_sd: Array
+    shared: Array
+    loose: Array
+
+
+def _forward(
+    fields: Sequence[MeanField], stages: Sequence[Stage], path: Path, options: Options, batch: int
+) -> _Forward:
+    depth, n = len(stages), stages[0].size
+    found = _Forward([], [], [0.0], *(np.zeros(depth + 1) for _ in range(4)))
     v, w = np.zeros((n, n)), np.zeros((n, n))
     drift = 0.0
-    tilts = [0.0]  # fourth cumulants of the pre-activations, relative to q^2
-    q_mean, q_sd, shared, loose = (np.zeros(depth + 1) for _ in range(4))
     for layer in range(depth + 1):
         last = layer == depth
         channels = stages[-1].channels if last else stages[layer].inputs
         positions = v.size
         rho = path.covariance[layer] / path.variance[layer]
-        loose[layer] = w.mean()
-        q_mean[layer], shared[layer] = drift, v[0, 0] / positions
-        q_sd[layer] = math.sqrt(
-            max(0.0, shared[layer] + 2 / channels * (1 / positions + (1 - 1 / positions) * (rho**2 + loose[layer])))
+        loose, shared = w.mean(), v[0, 0] / positions
+        found.q_mean[layer], found.shared[layer], found.loose[layer] = drift, shared, loose
+        found.q_sd[layer] = math.sqrt(
+            max(0.0, shared + 2 / channels * (1 / positions + (1 - 1 / positions) * (rho**2 + loose)))
         )
-        spectra.append(v)
+        found.spectra.append(v)
         if last:
             break
         stage = stages[layer]
-        c = _layer(fields[layer], path, layer, loose[layer], options)
-        layers.append(c)
-        gain = _transfer(stage) ** 2
-        noise = _spectrum(c.flatness - 1, c.pair_second, positions)
-        local = (1 / stage.fan_in) if options.centralize else 1 / (batch * channels * positions)
-        drift = c.retention * drift + c.curvature * (v.mean() / 2 + tilts[-1] / 6) - c.removed * local
-        tilts.append(options.excess_kurtosis * c.flatness * c.share**2 / stage.fan_in)
-        if stage.pooled:
-            v, w = np.array([[c.retention**2 * v[0, 0] / positions + 2 / channels]]), np.zeros((1, 1))
-            continue
-        v = gain * (c.retention**2 * v + c.share**2 * noise / channels)
-        w = gain * (c.correlated**2 * w + c.share**2 * _spectrum(c.pair_product, c.pair_pair, positions) / channels)
-        if stage.stride > 1:
-            v, w = _thinned(v, stage), _thinned(w, stage)
+        c = _layer(fields[layer], path, layer, loose, options)
+        found.layers.append(c)
+        local = _local(stage, positions, options, batch)
+        drift = c.retention * drift + c.curvature * (v.mean() / 2 + found.tilts[-1] / 6) - c.removed * local
+        found.tilts.append(options.excess_kurtosis * c.flatness * c.share**2 / stage.fan_in)
+        v, w = _spread(c, stage, v, w)
+    return found
+
+
+def _spread(c: _Layer, stage: Stage, v: Array, w: Array) -> tuple[Array, Array]:
+    """The spectra of delta and of the correlation of two positions behind a stage."""
+    channels, positions = stage.inputs, v.size
+    if stage.pooled:
+        return np.array([[c.retention**2 * v[0, 0] / positions + 2 / channels]]), np.zeros((1, 1))
+    gain = _transfer(stage) ** 2
+    noise = _spectrum(c.flatness - 1, c.pair_second, positions)
+    v = gain * (c.retention**2 * v + c.share**2 * noise / channels)
+    w = gain * (c.correlated**2 * w + c.share**2 * _spectrum(c.pair_product, c.pair_pair, positions) / channels)
+    return (_thinned(v, stage), _thinned(w, stage)) if stage.stride > 1 else (v, w)
+
+
+def _local(stage: Stage, positions: int, options: Options, batch: int) -> float:
+    """The share of a mean that is taken out which is a unit's own."""
+    return (1 / stage.fan_in) if options.centralize else 1 / (batch * stage.inputs * positions)
+
+
+def _backward(stages: Sequence[Stage], forward: _Forward, options: Options, batch: int) -> tuple[Array, Array]:
+    """Mean and variance of the log gradient at every layer."""
+    depth = len(stages)
     mean, variance = np.zeros(depth + 1), np.zeros(depth + 1)
-    alpha = np.zeros_like(spectra[-1])
+    alpha = np.zeros_like(forward.spectra[-1])
     alike = np.full_like(alpha, 1 / stages[-1].channels)
     both_ways = np.zeros_like(alpha)
     common, r, level, total, steep = 0.0, 1.0, 0.0, 0.0, 0.0
     for layer in reversed(range(depth)):
-        stage, c, v = stages[layer], layers[layer], spectra[layer]
+        stage, c, v = stages[layer], forward.layers[layer], forward.spectra[layer]
         channels, positions, taps = stage.inputs, v.size, stage.kernel**2
         gain = _transfer(stage) ** 2
         if stage.pooled:
@@ -379,16 +451,15 @@ def corrections(
         total += 2 * passes + (
             (gradient_noise + 2 * reach[0, 0] * both[0, 0] + reach[0, 0] ** 2 * noise[0, 0]) / channels / positions
         )
-        local = (1 / stage.fan_in) if options.centralize else 1 / (batch * channels * positions)
         level += (
-            c.c1 * q_mean[layer]
+            c.c1 * forward.q_mean[layer]
             + c.gain_curvature / 2 * v.mean()
             + c.c1 * c.retention * (alpha * gain * v).mean()
             + (reach * gain * both).mean() / channels
             + passes
             + (r - 1) * c.share * c.mixed / stage.fan_in
-            - c.thinned * local
-            + c.gain_curvature / 6 * tilts[layer]
+            - c.thinned * _local(stage, positions, options, batch)
+            + c.gain_curvature / 6 * forward.tilts[layer]
             + options.excess_kurtosis * steep * c.share * c.mixed / stage.fan_in
         )
         steep = c.c1
@@ -399,9 +470,7 @@ def corrections(
         common *= c.gradient_correlated**2
         variance[layer] = total + alpha[0, 0] ** 2 * v[0, 0] / positions
         mean[layer] = level - variance[layer] / 2
-    alone = stages[0].size == 1  # then this is the theory of a perceptron, which has none of the second
-    spread = 0.0 if alone else max(*(modes.mean() for modes in spectra), *loose)
-    return Corrections(q_mean, q_sd, shared, mean, variance, float(spread))
+    return mean, variance
 
 
 def _layer(field: MeanField, path: Path, layer: int, loose: float, options: Options) -> _Layer:

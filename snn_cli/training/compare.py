@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
-import threading
-import zlib
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from snn_cli import activations, architectures, ensembles
 from snn_cli.engine import device as devices
 from snn_cli.engine import distributed
 from snn_cli.errors import CannotCompute, InputError
-from snn_cli.exact import Number, nearest_double, positive_integer, rational
-from snn_cli.records import Accuracy, Curve, Difference, Growth, Note, Params, Training, Tried
-from snn_cli.solver import solve
-from snn_cli.training.variants import Variant, expression_parameters, of_expression, parse
+from snn_cli.exact import Number, nearest_double
+from snn_cli.records import Training, Tried
+from snn_cli.training.interruption import Now, Whole
+from snn_cli.training.metrics import append, complete
+from snn_cli.training.plan import check, solved
+from snn_cli.training.summary import Done, record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -31,18 +28,11 @@ if TYPE_CHECKING:
     from snn_cli.training.journal import Journal
     from snn_cli.training.loop import Epoch, Run, Settings
     from snn_cli.training.networks import Design
-
-DEFAULT_ACT = "relu+bn,selu,lselu,sselu"
-GRID = ("0.0003", "0.001", "0.003", "0.01", "0.03", "0.1")
-"""Learning rates that ``auto`` tries."""
+    from snn_cli.training.plan import Plan
+    from snn_cli.training.variants import Variant
 
 VALIDATED = 5
 """One training image of so many is for validation, where the learning rate is chosen."""
-
-PRECISIONS = ("float32", "bfloat16", "float16")
-_AUGMENTED = ("cifar10", "cifar100", "folder")
-_DEFAULTS = {"mlp": (64, 128), "conv": (12, 32)}
-"""Depth and width of the architectures that have no depth of their own."""
 
 
 def train(
@@ -118,17 +108,10 @@ def train(
     Raises InputError for a value outside its domain, data or a checkpoint that is damaged, CannotCompute for a device
     that is not there, MissingExtra without torch, scikit-learn or Pillow where they are needed.
     """
-    plan = check(
-        act, epsilon, expr=expr, set=set, data=data, data_dir=data_dir, image=image, architecture=architecture,
-        depth=depth, fanin=fanin, width_multiplier=width_multiplier, lam=lam, lambda_min=lambda_min,
-        zero_mean=zero_mean, weights=weights, epochs=epochs, batch=batch, seeds=seeds, seed=seed, lr=lr,
-        weight_decay=weight_decay, mixup_alpha=mixup_alpha, augment=augment, device=device, precision=precision,
-        compile=compile, channels_last=channels_last, threads=threads, checkpoint=checkpoint, resume=resume,
-        metrics=metrics,
-    )  # fmt: skip
+    plan = check(locals())
     torch = devices.require_torch()
     place = devices.resolve(device)
-    solutions = [_solved(variant, plan) for variant in plan.variants]
+    solutions = [solved(variant, plan) for variant in plan.variants]
     from snn_cli import data as sources
 
     found = sources.load(plan.data, data_dir, plan.image)
@@ -171,240 +154,6 @@ class Progress(NamedTuple):
     left: float
 
 
-class Plan(NamedTuple):
-    """The arguments of `train`, each inside its domain."""
-
-    variants: tuple[Variant, ...]
-    epsilon: Number | None
-    closure: dict[str, Any]
-    data: str
-    image: int | None
-    architecture: str
-    depth: int
-    width: int | None
-    multiplier: Any
-    weights: str
-    epochs: int
-    batch: int
-    seeds: int
-    seed: int
-    rates: tuple[Fraction, ...]
-    weight_decay: float
-    mixup_alpha: float
-    augment: bool
-    precision: str
-    compile: bool
-    channels_last: bool
-    threads: int | None
-    checkpoint: str | None
-    resume: str | None
-
-    def signature(self, found: Dataset, ranks: Ranks) -> dict[str, Any]:
-        """What a resumed comparison must share: all that decides a number; not which variants, nor how many seeds."""
-        return {
-            "data": self.data,
-            "images": _fingerprint(found),
-            "image": self.image,
-            "architecture": self.architecture,
-            "depth": self.depth,
-            "width": self.width,
-            "width_multiplier": str(self.multiplier),
-            "epsilon": None if self.epsilon is None else str(self.epsilon),
-            "closure": {name: str(value) for name, value in self.closure.items()},
-            "weights": self.weights,
-            "epochs": self.epochs,
-            "batch": self.batch,
-            "seed": self.seed,
-            "weight_decay": self.weight_decay,
-            "mixup_alpha": self.mixup_alpha,
-            "augment": self.augment,
-            "precision": self.precision,
-            "compile": self.compile,
-            "channels_last": self.channels_last,
-            "threads": self.threads or 1,
-            "device": ranks.device.type,
-            "processes": ranks.world,
-        }
-
-
-def _fingerprint(found: Dataset) -> str:
-    """How many images there are to train on and to test, and a checksum of their classes and moments."""
-    parts = [found.train.labels.tobytes(), found.test.labels.tobytes(), repr((found.mean, found.deviation)).encode()]
-    return f"{len(found.train.labels)} and {len(found.test.labels)}, {zlib.crc32(b''.join(parts)):08x}"
-
-
-def check(
-    act: str | Sequence[str] | None = None,
-    epsilon: Number | None = None,
-    *,
-    expr: str | Sequence[str] = (),
-    set: Mapping[str, Number] | None = None,  # noqa: A002
-    data: str = "digits",
-    data_dir: str | None = None,
-    image: int | str | None = None,
-    architecture: str = "mlp",
-    depth: int | str | None = None,
-    fanin: int | str | None = None,
-    width_multiplier: Number | None = None,
-    lam: Number | None = None,
-    lambda_min: Number | None = None,
-    zero_mean: bool = False,
-    weights: str = "gaussian",
-    epochs: int | str = 10,
-    batch: int | str = 64,
-    seeds: int | str = 2,
-    seed: int | str = 0,
-    lr: Number | Sequence[Number] = "auto",
-    weight_decay: Number = 0,
-    mixup_alpha: Number = "0.2",
-    augment: bool | None = None,
-    device: str = "cpu",
-    precision: str = "float32",
-    compile: bool = False,  # noqa: A002
-    channels_last: bool = False,
-    threads: int | str | None = None,
-    checkpoint: str | None = None,
-    resume: str | None = None,
-    metrics: str | None = None,
-) -> Plan:
-    """The arguments of `train`, checked; nothing is read or run. Raises InputError as it does."""
-    from snn_cli import data as sources
-
-    variants = _variants(act, expr, set)
-    if len({variant.name for variant in variants}) < len(variants):
-        raise InputError("a variant is named twice", f"--act {','.join(dict.fromkeys(v.name for v in variants))}")
-    devices.check_names(device, "float32")
-    side = None if image is None else positive_integer(image, "--image", 4096)
-    sources.check(data, data_dir, side)
-    kind = architectures.get(architecture)
-    if precision not in PRECISIONS:
-        raise InputError(f"--precision {precision} is none of {', '.join(PRECISIONS)}", "--precision bfloat16")
-    own = _DEFAULTS.get(architecture)
-    for option, value, mine in (
-        ("--depth", depth, own), ("--fanin", fanin, own), ("--width-multiplier", width_multiplier, not own),
-    ):  # fmt: skip
-        if value is not None and not mine:
-            raise InputError(f"{option} says nothing about {architecture}", f"leave out {option}")
-    multiplier = rational(1 if width_multiplier is None else width_multiplier, "--width-multiplier")
-    if own:
-        layers = own[0] if depth is None else positive_integer(depth, "--depth", 100_000)
-        width = own[1] if fanin is None else positive_integer(fanin, "--fanin", 1_000_000)
-    else:
-        assert kind.build is not None
-        layers, width = len(kind.build(1, image=64, width_multiplier=multiplier)) - 1, None
-    ensembles.get(weights)
-    found = Plan(
-        variants=variants,
-        epsilon=epsilon,
-        closure={"lam": lam, "lambda_min": lambda_min, "zero_mean": zero_mean},
-        data=data,
-        image=side,
-        architecture=architecture,
-        depth=layers,
-        width=width,
-        multiplier=multiplier,
-        weights=weights,
-        epochs=positive_integer(epochs, "--epochs", 10**6),
-        batch=positive_integer(batch, "--batch", 10**6),
-        seeds=positive_integer(seeds, "--seeds", 10**4),
-        seed=_seed(seed),
-        rates=_rates(lr),
-        weight_decay=_at_least_zero(weight_decay, "--weight-decay"),
-        mixup_alpha=_at_least_zero(mixup_alpha, "--mixup-alpha"),
-        augment=data in _AUGMENTED if augment is None else augment,
-        precision=precision,
-        compile=compile,
-        channels_last=channels_last,
-        threads=None if threads is None else positive_integer(threads, "--threads", 10**4),
-        checkpoint=checkpoint,
-        resume=resume,
-    )
-    if not found.mixup_alpha:
-        raise InputError("--mixup-alpha must be above 0", "--mixup-alpha 0.2")
-    _check_files(checkpoint, resume, metrics)
-    for variant in variants:
-        _solved(variant, found)
-    return found
-
-
-def _variants(
-    act: str | Sequence[str] | None, expr: str | Sequence[str], values: Mapping[str, Number] | None
-) -> tuple[Variant, ...]:
-    """Named ones first; a value that no expression takes is an error."""
-    formulas = [expr] if isinstance(expr, str) else list(expr)
-    if act is None:
-        act = () if formulas else DEFAULT_ACT
-    names = act.split(",") if isinstance(act, str) else list(act)
-    if not formulas:
-        activations.with_expression(None, None, values)
-    given = dict(values or {})
-    needed = [(text, expression_parameters(text)) for text in formulas]
-    known = {name for _, parameters in needed for name in parameters}
-    found = [parse(name) for name in names]
-    for text, parameters in needed:
-        own = {name: value for name, value in given.items() if name in parameters or name not in known}
-        found.append(of_expression(text, own))
-    return tuple(found)
-
-
-def _check_files(checkpoint: str | None, resume: str | None, metrics: str | None) -> None:
-    if checkpoint is not None and resume is not None:
-        raise InputError("--resume goes on in its own file; --checkpoint begins one", "leave out --checkpoint")
-    if resume is not None and not os.path.isfile(resume):
-        raise InputError(f"--resume {resume} is no file", f"--checkpoint {resume}")
-    for option, path in (("--checkpoint", checkpoint), ("--metrics", metrics)):
-        if path is None:
-            continue
-        if os.path.exists(path) and not (option == "--metrics" and resume is not None):
-            hint = f"--resume {path}" if option == "--checkpoint" else f"{option} {path}.new"
-            raise InputError(f"{option} {path} exists, and is not overwritten", hint)
-        if not os.access(os.path.dirname(os.path.abspath(path)), os.W_OK):
-            raise InputError(
-                f"{option} {path} is in a folder that is not there or cannot be written to", f"{option} FILE"
-            )
-
-
-def _seed(seed: int | str) -> int:
-    exact = rational(seed, "--seed")
-    if exact.denominator != 1 or not 0 <= exact < 2**31:
-        raise InputError(f"--seed is {seed}; it must be a whole number from 0 to 2^31 - 1", "--seed 0")
-    return int(exact)
-
-
-def _at_least_zero(value: Number, option: str) -> float:
-    exact = rational(value, option)
-    if not 0 <= exact <= 10**30:
-        raise InputError(f"{option} is {value}; it must be at least 0 and at most 1e30", f"{option} 0.0001")
-    return nearest_double(exact)
-
-
-def _rates(lr: Number | Sequence[Number]) -> tuple[Fraction, ...]:
-    given: Sequence[Any]
-    if isinstance(lr, str):
-        given = GRID if lr.strip() == "auto" else lr.split(",")
-    else:
-        given = lr if isinstance(lr, list | tuple) else [lr]
-    rates = tuple(dict.fromkeys(rational(rate, "--lr") for rate in given))
-    if not rates or min(rates) <= 0 or max(rates) > 10**30:  # in float32
-        raise InputError("--lr must be above 0 and at most 1e30", "--lr auto")
-    return rates
-
-
-def _parameters(variant: Variant, solution: Solution | None) -> dict[str, float]:
-    return dict(variant.params) if solution is None else dict(solution.params)
-
-
-def _solved(variant: Variant, plan: Plan) -> Solution | None:
-    """Of a family; None for a baseline. A closure counts for the families that have the freedom for one."""
-    if variant.act not in activations.SOLVABLE:
-        return None
-    if variant.act == "selu":
-        return solve("selu")
-    closure = plan.closure if variant.act in ("lselu", "sselu") else {}
-    width = plan.width if str(plan.epsilon).strip() == "auto" else None
-    return solve(variant.act, plan.epsilon, depth=plan.depth, fanin=width, **closure)
-
-
 class _Comparison:
     """All runs of a plan, one after another."""
 
@@ -440,7 +189,7 @@ class _Comparison:
         self._train, self._validated = _parts(found)
         self._check_batch(len(self._train if len(plan.rates) > 1 else found.train.labels))
         if plan.resume and metrics and first:
-            self._complete_metrics(metrics)
+            complete(metrics, self._journal.epochs())
         self._done, self._total = 0, len(plan.variants) * (plan.seeds + (len(plan.rates) if len(plan.rates) > 1 else 0))
         self._seconds = 0.0
 
@@ -470,27 +219,28 @@ class _Comparison:
     def _variant(self, variant: Variant, solution: Solution | None, baseline: Training | None) -> Training:
         plan, data = self._plan, self._data
         began = self._seconds
-        tried: list[Tried] = []
-        rate = plan.rates[0]
-        parameters = 0
-        if len(plan.rates) > 1:
-            for each in plan.rates:
-                name = f"{variant.name} lr {nearest_double(each)!r}"
-                run, parameters = self._one(
-                    name, variant, solution, each, plan.seed, self._train, (data.train, self._validated)
-                )
-                loss = run.loss if math.isfinite(run.loss) else None
-                tried.append(Tried(nearest_double(each), run.accuracy, loss, run.diverged))
-            best = max(range(len(tried)), key=lambda i: _merit(tried[i]))
-            rate = plan.rates[best]
-        runs = []
+        tried = self._tried(variant, solution) if len(plan.rates) > 1 else []
+        rate = plan.rates[max(range(len(tried)), key=lambda i: _merit(tried[i]))] if tried else plan.rates[0]
+        runs, parameters = [], 0
         everything = np.arange(len(data.train.labels))
         tested = data.test, np.arange(len(data.test.labels))
         for seed in range(plan.seed, plan.seed + plan.seeds):
             name = f"{variant.name} seed {seed} lr {nearest_double(rate)!r}"
             run, parameters = self._one(name, variant, solution, rate, seed, everything, tested)
             runs.append(run)
-        return self._record(variant, solution, nearest_double(rate), tried, runs, parameters, baseline, began)
+        done = Done(variant, solution, nearest_double(rate), tried, runs, parameters, self._seconds - began)
+        return record(plan, done, baseline, str(self._ranks.device), self._profile)
+
+    def _tried(self, variant: Variant, solution: Solution | None) -> list[Tried]:
+        """Every learning rate, with the first seed, on a part of the images and tested on the others."""
+        found = []
+        for rate in self._plan.rates:
+            name = f"{variant.name} lr {nearest_double(rate)!r}"
+            tested = self._data.train, self._validated
+            run, _ = self._one(name, variant, solution, rate, self._plan.seed, self._train, tested)
+            loss = run.loss if math.isfinite(run.loss) else None
+            found.append(Tried(nearest_double(rate), run.accuracy, loss, run.diverged))
+        return found
 
     def _one(
         self, name: str, variant: Variant, solution: Solution | None, rate: Fraction, seed: int, train: Any, tested: Any
@@ -503,13 +253,14 @@ class _Comparison:
 
             def on_epoch(state: State) -> None:
                 if not self._ranks.rank:
-                    with _Whole():
+                    with Whole():
                         self._journal.stands(name, state)
-                        self._note(name, state.epochs[-1])
+                        if self._metrics is not None:
+                            append(self._metrics, [(name, state.epochs[-1])])
                 if self._progress is not None and not self._ranks.rank:
                     self._progress(self._where(name, state))
 
-            held = _Whole() if self._journal.writes and self._ranks.world == 1 else _Now()
+            held = Whole() if self._journal.writes and self._ranks.world == 1 else Now()
             with held:
                 run = trainer.run(
                     train, tested, nearest_double(rate), self._journal.state(name), on_epoch,
@@ -526,100 +277,6 @@ class _Comparison:
         left = an_epoch * ((self._total - self._done) * self._plan.epochs - epochs)
         return Progress(name, state.epochs[-1], self._plan.epochs, self._done, self._total, left)
 
-    def _note(self, name: str, epoch: Epoch) -> None:
-        if self._metrics is not None:
-            _append(self._metrics, [(name, epoch)])
-
-    def _complete_metrics(self, path: str) -> None:
-        """After a kill the last line may be cut short, or missing where the checkpoint already had its epoch."""
-        if not os.path.exists(path):
-            return
-        try:
-            with open(path, "r+b") as file:
-                *lines, torn = file.read().split(b"\n")
-                if torn:
-                    file.truncate(sum(len(line) + 1 for line in lines))
-        except OSError as error:
-            raise InputError(f"--metrics {path} cannot be read: {error.strerror or error}", "--metrics FILE") from None
-        try:
-            known = {(line["run"], line["epoch"]) for line in map(json.loads, lines)}
-        except (ValueError, KeyError, TypeError):
-            raise InputError(
-                f"--metrics {path} holds something else, and is not added to", f"--metrics {path}.new"
-            ) from None
-        _append(path, [each for each in self._journal.epochs() if (each[0], each[1].epoch) not in known])
-
-    def _record(
-        self,
-        variant: Variant,
-        solution: Solution | None,
-        rate: float,
-        tried: Sequence[Tried],
-        runs: Sequence[Run],
-        parameters: int,
-        baseline: Training | None,
-        began: float,
-    ) -> Training:
-        plan = self._plan
-        accuracies = np.array([run.accuracy for run in runs])
-        diverged = sum(run.diverged for run in runs)
-        notes = []
-        if diverged:
-            notes.append(Note.DIVERGED)
-        if tried and rate in (tried[0].learning_rate, tried[-1].learning_rate):
-            notes.append(Note.RATE_AT_END)
-        if len(runs) == 1:
-            notes.append(Note.ONE_SEED)
-        difference = None
-        if baseline is not None:
-            off = accuracies - np.array(baseline.accuracy.runs)
-            difference = Difference(baseline.variant, float(off.mean()), _error(off))
-        return Training(
-            variant=variant.name,
-            act=variant.act,
-            epsilon=None if solution is None else solution.epsilon,
-            params=Params(_parameters(variant, solution)),
-            data=plan.data,
-            architecture=plan.architecture,
-            depth=plan.depth,
-            fan_in=plan.width if plan.architecture == "mlp" else None,
-            batch=plan.batch,
-            epochs=plan.epochs,
-            seeds=len(runs),
-            seed=plan.seed,
-            learning_rate=rate,
-            tried=tuple(tried),
-            accuracy=Accuracy(
-                float(accuracies.mean()),
-                float(accuracies.std(ddof=1)) if len(runs) > 1 else None,
-                tuple(accuracies.tolist()),
-            ),
-            loss=_mean(run.loss for run in runs),
-            train_loss=_mean(run.train_loss for run in runs),
-            gradient=Growth(_mean(run.gradient[0] for run in runs), _mean(run.gradient[1] for run in runs)),
-            difference=difference,
-            diverged=diverged,
-            parameters=parameters,
-            weights=plan.weights,
-            device=str(self._ranks.device),
-            precision=plan.precision,
-            notes=tuple(notes),
-            profile=_curve(runs) if self._profile else None,
-            seconds=self._seconds - began,
-        )
-
-
-def _append(path: str, epochs: Sequence[tuple[str, Epoch]]) -> None:
-    lines = []
-    for name, epoch in epochs:
-        values = {key: _value(value) if isinstance(value, float) else value for key, value in epoch._asdict().items()}
-        lines.append(json.dumps({"run": name, **values}, allow_nan=False) + "\n")
-    try:
-        with open(path, "a", encoding="utf-8") as file:
-            file.writelines(lines)
-    except OSError as error:
-        raise CannotCompute(f"{path} cannot be written: {error.strerror or error}", "--metrics FILE") from None
-
 
 def _parts(found: Dataset) -> tuple[Any, Any]:
     """Numbers of the images to train on while the learning rate is chosen, and of those that it is chosen by.
@@ -634,77 +291,6 @@ def _parts(found: Dataset) -> tuple[Any, Any]:
     return np.flatnonzero(~validated), np.flatnonzero(validated)
 
 
-def _curve(runs: Sequence[Run]) -> Curve:
-    epochs = range(max(len(run.epochs) for run in runs))
-    rows = [[run.epochs[i] for run in runs if len(run.epochs) > i] for i in epochs]
-    return Curve(
-        tuple(epochs),
-        tuple(_mean(epoch.loss for epoch in row) for row in rows),
-        tuple(_mean(epoch.accuracy for epoch in row) for row in rows),
-    )
-
-
-def _mean(values: Any) -> float | None:
-    """Of those that are finite."""
-    kept = [value for value in values if math.isfinite(value)]
-    return math.fsum(kept) / len(kept) if kept else None
-
-
-def _error(values: Any) -> float | None:
-    return float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else None
-
-
-def _value(x: float) -> float | None:
-    return x if math.isfinite(x) else None
-
-
 def _merit(tried: Tried) -> tuple[bool, float, float]:
     """A rate that diverged is worse than any other, also where the others are no better than guessing."""
     return not tried.diverged, tried.accuracy, -math.inf if tried.loss is None else -tried.loss
-
-
-class _Now:
-    """Ctrl-C arrives at once."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, error: Any, *_: Any) -> None:
-        pass
-
-    def interrupted(self) -> bool:
-        """Whether it has arrived."""
-        return False
-
-
-class _Whole(_Now):
-    """Ctrl-C arrives when the block is left, where that is possible: what is done is then done whole; or pressed twice.
-
-    The block may ask whether it was interrupted, to end early.
-    """
-
-    def __enter__(self) -> None:
-        import signal
-
-        self._before: Any = None
-        self._held = False
-        before = signal.getsignal(signal.SIGINT)
-        if threading.current_thread() is threading.main_thread() and callable(before):  # not where it is ignored
-            self._before = before
-            signal.signal(signal.SIGINT, self._hold)
-
-    def _hold(self, *_: Any) -> None:
-        if self._held:
-            raise KeyboardInterrupt
-        self._held = True
-
-    def interrupted(self) -> bool:
-        return self._held
-
-    def __exit__(self, error: Any, *_: Any) -> None:
-        import signal
-
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
-        if self._held and error is None:
-            raise KeyboardInterrupt

@@ -235,33 +235,40 @@ class Trainer:
             images = self._images(self._data.train, batch[mine])
             if settings.augment:
                 images = moved(images, *(each[mine] for each in drawn))
-            x, y = self._inputs(images), self._labels(self._data.train, batch[mine])
             now = rate * schedule((epoch * steps + step) / (settings.epochs * steps))
             for group in optimizer.param_groups:
                 group["lr"] = now
-            target = y
-            if self._mix is not None:
-                x, target = self._mix(x, y)
-            with self._cast():
-                out = self._step(x)
-                loss = nn.functional.cross_entropy(out.float(), target, reduction="sum") / len(batch)
-            optimizer.zero_grad(set_to_none=True)
-            torch.autograd.backward(self._scaler.scale(loss * ranks.world))
-            self._scaler.step(optimizer)
-            self._scaler.update()
-            if self._variant.centralize:
-                networks.centralized(self.net)
-            with torch.no_grad():
-                summed = loss.detach().to(self._wide)
-                total[0] += summed * len(batch)
-                total[1] += (out.argmax(1) == y).sum()
-                total[2] += len(y)
-                self._sum(summed)
-            if not torch.isfinite(summed):  # on any rank: all leave together
+            x, y = self._inputs(images), self._labels(self._data.train, batch[mine])
+            if not self._trained(optimizer, x, y, len(batch), total):
                 break
         self._sum(total)
         loss, right, count = total.tolist()
         return Epoch(epoch, loss / count, right / count, now, time.perf_counter() - began)
+
+    def _trained(
+        self, optimizer: torch.optim.Optimizer, x: torch.Tensor, y: torch.Tensor, images: int, total: torch.Tensor
+    ) -> bool:
+        """One step with this rank's part of a batch of so many images, added to ``total``; whether its loss is finite
+        on every rank, so that all of them leave together."""
+        target = y
+        if self._mix is not None:
+            x, target = self._mix(x, y)
+        with self._cast():
+            out = self._step(x)
+            loss = nn.functional.cross_entropy(out.float(), target, reduction="sum") / images
+        optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(self._scaler.scale(loss * self._ranks.world))
+        self._scaler.step(optimizer)
+        self._scaler.update()
+        if self._variant.centralize:
+            networks.centralized(self.net)
+        with torch.no_grad():
+            summed = loss.detach().to(self._wide)
+            total[0] += summed * images
+            total[1] += (out.argmax(1) == y).sum()
+            total[2] += len(y)
+            self._sum(summed)
+        return bool(torch.isfinite(summed))
 
     def _cast(self) -> Any:
         settings = self._settings

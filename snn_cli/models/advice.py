@@ -1,0 +1,172 @@
+"""What to do about a model: the most important findings first, each with the number that it stands on."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from snn_cli.models import allowance
+from snn_cli.records import Advice
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from snn_cli.models.theory import Call
+    from snn_cli.records import ModelLayer, ModelReport
+
+MOST_ADVICE = 5
+_MOST_CAUSES = 2
+_NOTICED = 0.05  # gain off by this share is worth a word
+_UNASKED = 10.0  # the factor of a budget that nobody gave
+
+Parts = dict[str, list[tuple[float, "ModelLayer"]]]
+
+
+def advice(report: ModelReport, violation: int | None, calls: Sequence[Call]) -> tuple[Advice, ...]:
+    """``violation``: the layer at which the gradient leaves the budget; ``calls``: of the layers."""
+    found = [
+        *_broken(report),
+        *_violated(report, violation, calls),
+        *_causes(report, violation, calls),
+        *_means(report),
+        *_size(report),
+        *_unexpected(report),
+    ]
+    return tuple(found[:MOST_ADVICE]) or (_nothing(report),)
+
+
+def farthest(report: ModelReport, i: int, calls: Sequence[Call]) -> tuple[str | None, float | None]:
+    """Squared gradient at a layer, over that at what the model returns, but for pooling: where it leaves the budget.
+
+    At the output, where it has left it there already; else at the input.
+    """
+    layer = report.layers[i]
+    if layer.gradient is None or not report.gradient_out or not layer.gradient > 0:
+        return None, None
+    out = layer.gradient / report.gradient_out * calls[i].averaged
+    limit = report.verdict.max_growth
+    left = limit is not None and abs(math.log(out)) > math.log(limit)
+    if left or layer.growth is None or not layer.growth > 0:
+        return "output", out
+    return "input", out * layer.growth * (calls[i].averaged_in / calls[i].averaged)
+
+
+def _broken(report: ModelReport) -> list[Advice]:
+    if report.broken_layer is None:
+        return []
+    before = [layer.q for layer in report.layers[: report.broken_layer] if layer.q is not None]
+    name = report.layers[report.broken_layer].name
+    return [Advice("broken", name, before[-1] if before else None, None, None)]
+
+
+def _violated(report: ModelReport, violation: int | None, calls: Sequence[Call]) -> list[Advice]:
+    if violation is None:
+        return []
+    growth = farthest(report, violation, calls)[1]
+    return [Advice("violation", report.layers[violation].name, growth, report.verdict.max_growth, None)]
+
+
+def _size(report: ModelReport) -> list[Advice]:
+    """Where networks of this size differ by more than half of the budget."""
+    deviation = report.theory.log_growth_sd
+    if deviation is None or not deviation > _limit(report) / 2:
+        return []
+    return [Advice("fan-in", None, math.exp(min(deviation, 700)), report.verdict.max_growth, "wider layers")]
+
+
+def _unexpected(report: ModelReport) -> list[Advice]:
+    odd = [layer for layer in report.layers if layer.expected is False]
+    if not odd or report.broken_layer is not None:
+        return []
+    first, last = odd[0], odd[-1]
+    if first.q_theory and first.q and not allowance.near(first.q, first.q_theory, first.q_allowed or 1.0):
+        return [Advice("unexpected-q", first.name, first.q, first.q_theory, None)]
+    return [Advice("unexpected-growth", last.name, last.growth, last.growth_theory, None)]
+
+
+def _nothing(report: ModelReport) -> Advice:
+    growth = _counted(report)
+    code = "fine" if report.verdict.max_growth is not None else "no-budget"
+    value = None if growth is None else math.exp(min(growth, 700.0))
+    return Advice(code, None, value, report.verdict.max_growth, None)
+
+
+def _limit(report: ModelReport) -> float:
+    return math.log(report.verdict.max_growth or _UNASKED)
+
+
+def _counted(report: ModelReport) -> float | None:
+    """Log growth from output to input, but for average pooling that every path passes."""
+    growth = report.measured.log_growth
+    return None if growth is None else growth + math.log(report.averaged or 1)
+
+
+def _causes(report: ModelReport, violation: int | None, calls: Sequence[Call]) -> list[Advice]:
+    """Where the gradient is gained or lost: in the weights' gains, in activations, normalizations, average pooling."""
+    growth = _counted(report)
+    if violation is None and (growth is None or abs(growth) <= _limit(report)):
+        return []
+    sign = 1.0 if growth is not None and growth > 0 else -1.0
+    if violation is not None:
+        relative = farthest(report, violation, calls)[1]
+        sign = 1.0 if relative is None or relative >= 1 else -1.0
+    parts = _parts(report, violation or 0, calls)
+    totals = {code: sum(log for log, _ in of_code) for code, of_code in parts.items()}
+    found = []
+    for code in sorted(totals, key=lambda code: -sign * totals[code]):
+        if not parts[code] or sign * totals[code] < max(_NOTICED, 0.2 * _limit(report)):
+            continue
+        row = max(parts[code], key=lambda part: sign * part[0])[1]
+        found.append(_cause(code, row, totals[code], len(parts[code]), report))
+    return found[:_MOST_CAUSES]
+
+
+def _parts(report: ModelReport, first: int, calls: Sequence[Call]) -> Parts:
+    """By code: what each layer from ``first`` on does to the log gradient."""
+    found: Parts = {"gain": [], "activation": [], "normalization": [], "pooling": []}
+    for row, place in zip(report.layers[first:], calls[first:], strict=True):
+        if row.gain and row.gain_kept:
+            found["gain"].append((2 * math.log(row.gain / row.gain_kept), row))
+        elif row.fan_in is None and row.growth and row.growth > 0:
+            if "Norm" in row.kind:
+                found["normalization"].append((math.log(row.growth), row))
+            elif place.kind == "average":
+                found["pooling"].append((math.log(row.growth * place.averaged_in / place.averaged), row))
+            elif place.kind == "activation" and row.growth_theory is not None and row.q and row.q > 0:
+                found["activation"].append((_left_over(report, row), row))
+    return found
+
+
+def _left_over(report: ModelReport, row: ModelLayer) -> float:
+    """Of an activation counts what the gain that keeps q leaves: that of the weights behind it."""
+    assert row.growth is not None
+    behind = report.layers[report.layers.index(row) + 1 :]
+    after = next((layer.gain_kept for layer in behind if layer.gain_kept), None)
+    return math.log(row.growth) + 2 * math.log(after) if after else 0.0
+
+
+def _cause(code: str, row: ModelLayer, total: float, count: int, report: ModelReport) -> Advice:
+    """``row``: the layer that has the largest part in ``total``, of so many."""
+    if code == "gain" and row.gain_kept is not None and row.fan_in:
+        deviation = row.gain_kept / math.sqrt(row.fan_in)
+        do = f"torch.nn.init.normal_(model.get_submodule({row.name.partition('#')[0]!r}).weight, 0, {deviation:.6g})"
+        return Advice("gain", row.name, row.gain, row.gain_kept, do)
+    if code == "activation":
+        room = _limit(report) / max(report.depth, count)
+        do = f"snn solve --act lselu --epsilon {math.expm1(min(room, 0.5)):.3g}"
+        return Advice("activation", row.name, math.exp(total / count), math.exp(room), do)
+    return Advice(code, row.name, row.growth, None, None)
+
+
+def _means(report: ModelReport) -> list[Advice]:
+    worst, share = None, 1.0
+    for row in report.layers:
+        if row.weight_mean and row.weight_mean_tolerance and row.fan_in:
+            ratio = abs(row.weight_mean) / row.weight_mean_tolerance
+            if ratio > share:
+                worst, share = row, ratio
+    if worst is None:
+        return []
+    name = worst.name.partition("#")[0]
+    do = f"w = model.get_submodule({name!r}).weight.data; w -= w.flatten(1).mean(1).view(-1, *[1] * (w.dim() - 1))"
+    return [Advice("weight-mean", worst.name, worst.weight_mean, worst.weight_mean_tolerance, do)]
