@@ -56,7 +56,7 @@ SECTIONS = {
     "simulate": Section("`snn simulate`", full=("--neural-tangents",)),
     "analyze": Section("`snn analyze`"),
     "verify": Section("`snn verify`", needs=("torch",)),
-    "calibration": Section("The verdict of `snn verify`", ("--configurations", "60"), needs=("torch",)),
+    "calibration": Section("The verdict of `snn verify`", ("--configurations", "120"), needs=("torch",)),
     "models": Section("`snn verify --model`", needs=("torch",)),
     "layers": Section("`snn_cli.nn`", needs=("torch",)),
     "fuzz": Section("How hard it is to break", ("--cases", "40", "--kills", "2"), needs=FUZZED),

@@ -31,7 +31,7 @@ import mpmath
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-PACKAGES = ("snn-cli", "click", "mpmath", "numpy", "scipy", "python-flint", "gmpy2")
+PACKAGES = ("click", "mpmath", "numpy", "scipy", "python-flint", "gmpy2")
 
 PEAK = """\
 import os, resource, sys
@@ -366,7 +366,9 @@ def verdicts(targets: Sequence[Target]) -> Table:
 
 def machine() -> dict[str, Any]:
     """What the numbers depend on."""
-    packages = {}
+    from snn_cli import __version__
+
+    packages = {"snn-cli": __version__}
     for name in PACKAGES:
         try:
             packages[name] = version(name)

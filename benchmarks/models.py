@@ -158,7 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         work(given.worker, *made(given.model, device))
         return
     where = machine()
-    table, targets = compare(2 if given.quick else 9, device)
+    table, targets = compare(3 if given.quick else 9, device)
     report(given.as_json, where, [table, verdicts(targets)], [accelerator(device)])
 
 

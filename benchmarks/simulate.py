@@ -635,7 +635,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     where = machine()
     start, start_targets = startup(3 if quick else 15, quick)
     deep, deep_targets = depth(3 if quick else 7, threads)
-    many, many_targets = grid(20 if quick else 100, 4 if quick else 12, 20 if quick else 60, 1 if quick else 3, threads)
+    many, many_targets = grid(50 if quick else 100, 4 if quick else 12, 20 if quick else 60, 3, threads)
     exact, exact_targets = accuracy(tuple(EXPECTED), 3 if quick else 7, threads)
     beside = against_tangents(
         given.neural_tangents, (200, 10_000) if given.deep else (200,), 1 if quick else 3, threads

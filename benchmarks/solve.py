@@ -460,12 +460,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     where = machine()
     start, start_targets = startup(5 if quick else 15, quick)
     plain, plain_targets = rivals(PLAIN, PLAIN_EPSILONS[:1] if quick else PLAIN_EPSILONS, 1, given.threads)
-    against_best, best_targets = rivals(RIVALS, EPSILONS[:1] if quick else EPSILONS, 1 if quick else 3, given.threads)
+    against_best, best_targets = rivals(RIVALS, EPSILONS[:1] if quick else EPSILONS, 3, given.threads)
     tables = [
         start,
         plain,
         against_best,
-        *sweep(10 if quick else 40, 1 if quick else 5, given.threads),
+        *sweep(10 if quick else 40, 3 if quick else 5, given.threads),
         growth((15, 100) if quick else DIGITS, 3 if quick else 5),
         verdicts([*start_targets, *plain_targets, *best_targets]),
     ]

@@ -569,7 +569,7 @@ def sections(quick: bool, device: Any) -> dict[str, Callable[[], tuple[Table, li
     return {
         "floor": partial(against_floor, shapes, 2 if quick else 7, device),
         "conv": partial(convolutions, CONVOLUTIONS[: 2 if quick else None], 3 if quick else 9, device),
-        "autograd": partial(against_autograd, naive, 1 if quick else 3, device, not quick),
+        "autograd": partial(against_autograd, naive, 3, device, not quick),
         "small": partial(small_networks, 100 if quick else 1000, 20 if quick else 100, 2 if quick else 5, device),
         "growth": partial(growth, growing, (1, 2, 4), 2 if quick else 5, device),
         "deep": partial(deep, 50 if quick else 1000, not quick),
