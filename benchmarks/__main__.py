@@ -5,7 +5,7 @@ Usage: python -m benchmarks [--full] [--only solve,simulate,...] [--output FILE]
 Run it with the Python in whose environment the project is installed, with the extras ``all`` and ``test``. Each
 benchmark is a process of its own, one after another. Without ``--full`` the sizes fit two cores and ten minutes, their
 ratios have wide ranges, nothing is loaded from the network, and the tables go to ``benchmarks/SHORT.md``. A full run
-takes two hours, most of them training, installs the packages that it compares with in temporary environments, and its
+takes hours, most of them training, installs the packages that it compares with in temporary environments, and its
 tables go to ``benchmarks/RESULTS.md``, which a short run leaves as it is unless it is named with ``--output``.
 
 In the file each benchmark has a section: what stands between its heading and its command is kept, all below is made
