@@ -1,12 +1,16 @@
-"""Every benchmark in one command, and its tables into ``benchmarks/RESULTS.md``.
+"""Every benchmark in one command, and its tables into a file.
 
 Usage: python -m benchmarks [--full] [--only solve,simulate,...] [--output FILE] [--print]
 
-Run it with the Python in whose environment the project is installed, with the extras ``all`` and ``test``. The sizes
-without ``--full`` fit two cores and ten minutes, and their ratios have wide ranges; a full run takes more than an hour,
-three quarters of it training. Each benchmark is a process of its own, one after another. In the file each has a
-section: what stands between its heading and its command is kept, all below is made again; sections that were not asked
-for stay as they are, and the list of what misses its target, on top, is made from all.
+Run it with the Python in whose environment the project is installed, with the extras ``all`` and ``test``. Each
+benchmark is a process of its own, one after another. Without ``--full`` the sizes fit two cores and ten minutes, their
+ratios have wide ranges, nothing is loaded from the network, and the tables go to ``benchmarks/SHORT.md``. A full run
+takes hours, most of them training, installs the packages that it compares with in temporary environments, and its
+tables go to ``benchmarks/RESULTS.md``, which a short run leaves as it is unless it is named with ``--output``.
+
+In the file each benchmark has a section: what stands between its heading and its command is kept, all below is made
+again; sections that were not asked for stay as they are, and the list of what misses its target, on top, is made from
+all. A benchmark that fails leaves its section as it was, the others go on, and the exit code is 1.
 """
 
 from __future__ import annotations
@@ -22,12 +26,18 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from benchmarks.solve import header
+from benchmarks.common import Table, header, some
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-RESULTS = Path(__file__).with_name("RESULTS.md")
+RESULTS, SHORT = (Path(__file__).with_name(name) for name in ("RESULTS.md", "SHORT.md"))
+NEW = """# Benchmarks, at short sizes
+
+Made by `python -m benchmarks` in ten minutes of two cores, so that ranges are wide. [RESULTS.md](RESULTS.md) has the
+same tables of a full run, and says how to read them.
+"""
+"""What a file begins with that was not there."""
 
 
 class Section(NamedTuple):
@@ -36,20 +46,21 @@ class Section(NamedTuple):
     heading: str
     short: tuple[str, ...] = ("--quick",)
     full: tuple[str, ...] = ()
-    needs: str | None = None
+    needs: tuple[str, ...] = ()
 
 
+FUZZED = ("torch", "hypothesis", "matplotlib", "safetensors", "sklearn", "PIL")
 SECTIONS = {
     "solve": Section("`snn solve`"),
-    "wrap": Section("`snn solve` of any activation", ("--quick", "--shaping"), ("--shaping",)),
-    "simulate": Section("`snn simulate`"),
+    "wrap": Section("`snn solve` of any activation", full=("--shaping",)),
+    "simulate": Section("`snn simulate`", full=("--neural-tangents",)),
     "analyze": Section("`snn analyze`"),
-    "verify": Section("`snn verify`", needs="torch"),
-    "calibration": Section("The verdict of `snn verify`", ("--configurations", "60"), needs="torch"),
-    "models": Section("`snn verify --model`", needs="torch"),
-    "layers": Section("`snn_cli.nn`", needs="torch"),
-    "fuzz": Section("How hard it is to break", ("--cases", "40", "--kills", "2"), needs="torch"),
-    "training": Section("`snn train`", needs="torch"),
+    "verify": Section("`snn verify`", needs=("torch",)),
+    "calibration": Section("The verdict of `snn verify`", ("--configurations", "120"), needs=("torch",)),
+    "models": Section("`snn verify --model`", needs=("torch",)),
+    "layers": Section("`snn_cli.nn`", needs=("torch",)),
+    "fuzz": Section("How hard it is to break", ("--cases", "40", "--kills", "2"), needs=FUZZED),
+    "training": Section("`snn train`", needs=("torch", "sklearn")),
 }
 
 MISSED = "Behind a rival or a target, in the runs below"
@@ -57,32 +68,23 @@ ACHIEVED = "Nothing is behind a rival or its target in the runs below."
 
 
 def measure(name: str, arguments: Sequence[str]) -> dict[str, Any]:
-    """What the benchmark says as JSON; RuntimeError where it fails."""
-    done = subprocess.run(
-        [sys.executable, "-m", f"benchmarks.{name}", *arguments, "--json"], stdout=subprocess.PIPE, check=False
-    )
-    if done.returncode:
+    """What the benchmark says as JSON; RuntimeError where it fails.
+
+    One that finds problems ends with 1, and has them in what it says.
+    """
+    command = [sys.executable, "-m", f"benchmarks.{name}", *arguments, "--json"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
+    found: dict[str, Any] = json.loads(done.stdout) if done.stdout and done.returncode in (0, 1) else {}
+    if done.returncode != (1 if found.get("problems") else 0):
         raise RuntimeError(f"benchmarks.{name} ended with the exit code {done.returncode}")
-    found: dict[str, Any] = json.loads(done.stdout)
     return found
 
 
 def rendered(name: str, arguments: Sequence[str], found: dict[str, Any]) -> str:
     """The part of a section that is made: its command, the machine, the tables."""
     command = " ".join(["python -m", f"benchmarks.{name}", *arguments])
-    machine = dict(found["machine"])
-    accelerator = machine.pop("accelerator", None)
-    lines = [header(machine)]
-    if accelerator:
-        lines += [accelerator] if isinstance(accelerator, str) else accelerator
-    tables = [_table(table) for table in found["tables"]]
-    return "\n\n".join([f"    {command}", "\n".join(lines), *tables])
-
-
-def _table(table: dict[str, Any]) -> str:
-    columns, rows = table["columns"], table["rows"]
-    lines = [" | ".join(row) for row in (columns, ["---"] * len(columns), *rows)]
-    return "\n".join([f"### {table['title']}", "", table["text"], "", *(f"| {line} |" for line in lines)])
+    tables = [Table(**table).markdown(3) for table in found["tables"]]
+    return "\n\n".join([f"    {command}", header(found["machine"]), *tables])
 
 
 def split(text: str) -> tuple[str, dict[str, str]]:
@@ -118,47 +120,61 @@ def assembled(top: str, sections: dict[str, str]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--full", action="store_true", help="the sizes that stand in the repository")
+    parser.add_argument("--full", action="store_true", help="the sizes of RESULTS.md, hours")
     parser.add_argument("--only", help=f"some of {','.join(SECTIONS)}")
-    parser.add_argument("--output", type=Path, default=RESULTS, help="the file to rewrite (benchmarks/RESULTS.md)")
+    parser.add_argument("--output", type=Path, help="the file to rewrite (benchmarks/SHORT.md; of --full RESULTS.md)")
     parser.add_argument("--print", action="store_true", dest="shown", help="print the sections, rewrite nothing")
     given = parser.parse_args(arguments)
-    chosen = given.only.split(",") if given.only else list(SECTIONS)
-    if unknown := set(chosen) - set(SECTIONS):
-        parser.error(f"--only takes {', '.join(SECTIONS)}, not {', '.join(sorted(unknown))}")
+    chosen = some(parser, given.only, list(SECTIONS))
+    output = given.output or (RESULTS if given.full else SHORT)
 
-    top, sections = split(given.output.read_text() if given.output.exists() else "# Benchmarks\n")
-    order = [section.heading for section in SECTIONS.values()]
-    failed = []
+    start, good = time.perf_counter(), True
     for name in chosen:
-        section = SECTIONS[name]
-        if section.needs and find_spec(section.needs) is None:
-            print(f"{name}: left out, {section.needs} is not installed", file=sys.stderr)
-            continue
-        start = time.perf_counter()
-        options = section.full if given.full else section.short
-        try:
-            made = rendered(name, options, measure(name, options))
-        except RuntimeError as error:
-            print(f"{name}: {error}", file=sys.stderr)
-            failed.append(name)
-            continue
-        print(f"{name}: {time.perf_counter() - start:.0f} s", file=sys.stderr)
-        if given.shown:
-            print(f"## {section.heading}\n\n{made}\n")
-            continue
-        sections[section.heading] = "\n\n".join(
-            part for part in (notes(sections.get(section.heading, "")), made) if part
-        )
-        ordered = sorted(sections, key=lambda heading: order.index(heading) if heading in order else len(order))
-        _write(given.output, assembled(top, {heading: sections[heading] for heading in ordered}))
-    return 1 if failed else 0
+        made, fine = attempted(name, given.full)
+        good = good and fine
+        if made and given.shown:
+            print(f"## {SECTIONS[name].heading}\n\n{made}\n")
+        elif made:
+            rewrite(output, SECTIONS[name].heading, made)
+    _tell(f"{time.perf_counter() - start:.0f} s in all{'' if given.shown else f', into {output}'}")
+    return 0 if good else 1
+
+
+def attempted(name: str, full: bool) -> tuple[str, bool]:
+    """The section, nothing where there is none, and whether all is as it should be; standard error says what is not."""
+    section = SECTIONS[name]
+    if missing := [module for module in section.needs if find_spec(module) is None]:
+        _tell(f"{name}: left out, {' and '.join(missing)} not installed")
+        return "", True
+    start = time.perf_counter()
+    options = section.full if full else section.short
+    try:
+        found = measure(name, options)
+    except (RuntimeError, ValueError) as error:
+        _tell(f"{name}: {error}")
+        return "", False
+    problems = found.get("problems", [])
+    _tell("\n".join([f"{name}: {time.perf_counter() - start:.0f} s", *(f"{name}: {each}" for each in problems)]))
+    return rendered(name, options, found), not problems
+
+
+def rewrite(path: Path, heading: str, made: str) -> None:
+    """Put a section into the file: in its place among the others, below what a person wrote in it."""
+    top, sections = split(path.read_text(encoding="utf-8") if path.exists() else NEW)
+    sections[heading] = "\n\n".join(part for part in (notes(sections.get(heading, "")), made) if part)
+    order = [section.heading for section in SECTIONS.values()]
+    ordered = sorted(sections, key=lambda each: order.index(each) if each in order else len(order))
+    _write(path, assembled(top, {each: sections[each] for each in ordered}))
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def _write(path: Path, text: str) -> None:
     """Beside it, then renamed: the file is whole at every moment."""
     beside = path.with_name(f"{path.name}.new")
-    beside.write_text(text)
+    beside.write_text(text, encoding="utf-8")
     os.replace(beside, path)
 
 

@@ -8,31 +8,25 @@ against its neighbour, and the last table sets the measurements beside their tar
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
-from dataclasses import asdict
-from functools import partial
 from itertools import pairwise
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import mpmath
 
-from benchmarks.solve import (
+from benchmarks.common import (
     Table,
     Target,
-    environment,
-    header,
-    in_turns,
+    at_most,
     machine,
     milliseconds,
-    optional,
+    parser,
+    processes,
     python,
     ratios,
-    run,
+    report,
     snn,
-    spread,
     timed,
     verdicts,
 )
@@ -50,56 +44,29 @@ PROCESS_TARGET, TEN_TARGET, ULPS_TARGET = 1.5, 2.0, 1.0
 MOMENTS = ("mean", "second_moment", "chi", "gamma", "kappa", "mean_slope")
 
 
-def analyze_command(*arguments: str) -> list[str]:
-    return [*snn()[:-1], "analyze", *arguments]
-
-
-def processes(turns: int, acts: Sequence[str], threads: str) -> tuple[Table, list[Target]]:
+def of_processes(turns: int, acts: Sequence[str], threads: str) -> tuple[Table, list[Target]]:
     """Whole processes against what they import at least, and ten activations against one."""
-    ten = ",".join(TEN)
+    requests = [("--act", act) for act in acts]
+    requests += [("--act", which, *NETWORK) for which in (ONE, ",".join(TEN))]
     commands = {
         f'`python -c "{FLOOR}"`': python("-c", FLOOR),
-        **{f"`snn analyze --act {act}`": analyze_command("--act", act) for act in acts},
-        f"`snn analyze --act {ONE} {' '.join(NETWORK)}`": analyze_command("--act", ONE, *NETWORK),
-        f"`snn analyze --act {ten} {' '.join(NETWORK)}`": analyze_command("--act", ten, *NETWORK),
+        **{f"`snn analyze {' '.join(request)}`": snn("analyze", *request) for request in requests},
     }
-    env = environment(threads)
-    found = in_turns([partial(run, command, env) for command in commands.values()], turns)
-    walls = [[r.wall for r in runs] for runs in found]
-    cpus = [optional([r.cpu for r in runs]) for runs in found]
+    base, *found = processes(commands, turns, threads)
     table = Table(
         "The process",
         f"Medians of {turns} turns, threads: {threads}. Ratios are to the imports of the first line, with their\n"
         "range over the turns.",
         ("process", "wall ms", "CPU ms", "wall ratio", "CPU ratio"),
+        [each.row(base) for each in (base, *found)],
+        [each.data(threads) for each in (base, *found)],
     )
-    for name, wall, cpu in zip(commands, walls, cpus, strict=True):
-        first = wall is walls[0]
-        table.rows.append(
-            (
-                name,
-                milliseconds(wall),
-                milliseconds(cpu) if cpu else "",
-                "1" if first else spread(ratios(wall, walls[0])),
-                "1" if first else spread(ratios(cpu, cpus[0])) if cpu else "",
-            )
-        )
-        table.data.append({"process": name.strip("`"), "threads": threads, "wall_s": wall, "cpu_s": cpu})
-    worst = [median(ratios(wall, walls[0])) for wall in walls[1:-2]]
-    both = ratios(walls[-1], walls[-2])
+    *singles, one, ten = (each.wall for each in found)
+    worst = [median(ratios(wall, base.wall)) for wall in singles]
+    claim = f"one activation as a process against `{FLOOR}`, the median of each of {len(worst)}"
     return table, [
-        Target(
-            f"one activation as a process against `{FLOOR}`, the median of each of {len(worst)}",
-            f"at most {PROCESS_TARGET}",
-            f"{spread(worst)}, {sum(x <= PROCESS_TARGET for x in worst)} of {len(worst)}",
-            max(worst) <= PROCESS_TARGET,
-        ),
-        Target(
-            f"ten activations as a process against one ({ONE})",
-            f"at most {TEN_TARGET}",
-            spread(both),
-            median(both) <= TEN_TARGET,
-        ),
+        at_most(claim, PROCESS_TARGET, worst, each=True),
+        at_most(f"ten activations as a process against one ({ONE})", TEN_TARGET, ratios(ten, one)),
     ]
 
 
@@ -153,29 +120,20 @@ def accuracy(acts: Sequence[str]) -> tuple[Table, Target]:
         worst = max(worst, *distances)
         table.rows.append((act, *(f"{d:.2f}" for d in distances), milliseconds([seconds])))
         table.data.append({"act": act, "ulps": distances, "seconds": seconds})
-    claim = f"moments of {len(acts)} baselines, units of the last place"
-    return table, Target(claim, f"at most {ULPS_TARGET:g}", f"{worst:.2f} at worst", worst <= ULPS_TARGET)
+    claim = f"moments of {len(acts)} baselines, units of the last place, the worst"
+    return table, at_most(claim, ULPS_TARGET, [worst])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     from snn_cli.activations import BASELINES
 
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.analyze", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a small run: few cases and turns, wide ranges")
-    parser.add_argument("--json", action="store_true", dest="as_json", help="print JSON, with every measurement")
-    parser.add_argument(
-        "--threads", choices=("one", "default"), default="one", help="threads of numpy's linear algebra"
-    )
-    given = parser.parse_args(arguments)
+    options = parser("analyze", __doc__, threads="threads of numpy's linear algebra")
+    given = options.parse_args(arguments)
     acts = ("gelu", "hardswish") if given.quick else tuple(BASELINES)
     where = machine()
-    process, targets = processes(3 if given.quick else 11, acts, given.threads)
+    process, targets = of_processes(3 if given.quick else 11, acts, given.threads)
     moments, target = accuracy(acts)
-    tables = [process, moments, verdicts([*targets, target])]
-    if given.as_json:
-        print(json.dumps({"machine": where, "tables": [asdict(t) for t in tables]}, indent=2))
-    else:
-        print("\n\n".join([header(where), *(t.markdown() for t in tables)]))
+    report(given.as_json, where, [process, moments, verdicts([*targets, target])])
 
 
 if __name__ == "__main__":

@@ -9,18 +9,15 @@ activation that they have, and against that of one with 5 % more gain a layer. N
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
 import sys
 import time
-from dataclasses import asdict
 from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.solve import Table, header, machine
+from benchmarks.common import Table, machine, parser, report
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -252,29 +249,27 @@ def kinds(chosen: Sequence[Configuration], found: Sequence[Outcome]) -> Table:
 def main(arguments: Sequence[str] | None = None) -> None:
     from snn_cli.engine.measure import default_threads
 
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.calibration", description=(__doc__ or "").splitlines()[0]
-    )
-    parser.add_argument("--configurations", type=int, default=300, metavar="N", help="how many (300)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="which (0)")
-    parser.add_argument("--threads", type=int, metavar="N", help="networks side by side (the processors)")
-    parser.add_argument("--json", action="store_true", dest="as_json", help="print JSON, with every p-value")
-    given = parser.parse_args(arguments)
+    options = parser("calibration", __doc__, quick=False)
+    options.add_argument("--configurations", type=int, default=300, metavar="N", help="how many (300)")
+    options.add_argument("--seed", type=int, default=0, metavar="N", help="which (0)")
+    options.add_argument("--threads", type=int, metavar="N", help="networks side by side (the processors)")
+    given = options.parse_args(arguments)
     if given.configurations < 1:
-        parser.error("--configurations must be at least 1")
+        options.error("--configurations must be at least 1")
 
     where = machine()
     chosen = configurations(given.configurations, given.seed)
     start = time.perf_counter()
     found = outcomes(chosen, given.threads or default_threads(), len(chosen))
-    seconds = time.perf_counter() - start
-    tables = [rates(found), power(chosen, found), kinds(chosen, found)]
-    if given.as_json:
-        each = [{**one._asdict(), **outcome._asdict()} for one, outcome in zip(chosen, found, strict=True)]
-        print(json.dumps({"machine": where, "configurations": each, "tables": [asdict(t) for t in tables]}, indent=2))
-    else:
-        print("\n\n".join([header(where), *(table.markdown() for table in tables)]))
-        print(f"\n{len(found)} configurations from seed {given.seed} in {seconds:.0f} s.")
+    end = f"{len(found)} configurations from seed {given.seed} in {time.perf_counter() - start:.0f} s."
+    each = [{**one._asdict(), **outcome._asdict()} for one, outcome in zip(chosen, found, strict=True)]
+    report(
+        given.as_json,
+        where,
+        [rates(found), power(chosen, found), kinds(chosen, found)],
+        end=end,
+        configurations=each,
+    )
 
 
 if __name__ == "__main__":

@@ -11,20 +11,19 @@ Ends with 1 where anything is found, and prints it.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
 import tempfile
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hypothesis import HealthCheck, given, seed, settings
 
-from benchmarks.solve import Table, header, machine
+from benchmarks.common import Table, machine, parser, report
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
@@ -189,14 +188,13 @@ def moments() -> tuple[Table, list[str]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.fuzz", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--cases", type=int, default=1000, metavar="N", help="of each kind (1000)")
-    parser.add_argument("--kills", type=int, default=20, metavar="N", help="of each command that writes a file (20)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="which (0)")
-    parser.add_argument("--json", action="store_true", dest="as_json", help="print JSON")
-    given = parser.parse_args(arguments)
+    options = parser("fuzz", __doc__, quick=False)
+    options.add_argument("--cases", type=int, default=1000, metavar="N", help="of each kind (1000)")
+    options.add_argument("--kills", type=int, default=20, metavar="N", help="of each command that writes a file (20)")
+    options.add_argument("--seed", type=int, default=0, metavar="N", help="which (0)")
+    given = options.parse_args(arguments)
     if given.cases < 1 or given.kills < 0:
-        parser.error("--cases must be at least 1, and --kills at least 0")
+        options.error("--cases must be at least 1, and --kills at least 0")
 
     def tell(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
@@ -211,12 +209,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         tables.append(at_random)
         broken += torn
     shown = [text for each in counts for text in each.shown] + broken
-    if given.as_json:
-        print(json.dumps({"machine": where, "tables": [asdict(each) for each in tables], "problems": shown}, indent=2))
-    else:
-        print("\n\n".join([header(where), *(each.markdown() for each in tables)]))
-        print(f"\nSeed {given.seed}, {time.perf_counter() - begun:.0f} s.")
-        print("".join(f"\n- {text}" for text in shown))
+    end = f"Seed {given.seed}, {time.perf_counter() - begun:.0f} s." + "".join(f"\n- {text}" for text in shown)
+    report(given.as_json, where, tables, end=end, problems=shown)
     return 1 if shown else 0
 
 

@@ -13,18 +13,29 @@ beside their targets.
 
 from __future__ import annotations
 
-import argparse
-import json
 import shutil
 import sys
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from statistics import median, quantiles
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.solve import Table, Target, header, in_turns, machine, milliseconds, ratios, verdicts
-from benchmarks.verify import accelerator, synchronize
+from benchmarks.common import (
+    Table,
+    Target,
+    accelerator,
+    in_turns,
+    machine,
+    milliseconds,
+    parser,
+    ratios,
+    report,
+    resolved,
+    some,
+    synchronize,
+    verdicts,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -249,56 +260,37 @@ def compare_blocks(turns: int, device: Any) -> tuple[Table, list[Target]]:
     return table, []
 
 
+def parts(quick: bool, elements: int | None, device: Any) -> dict[str, Callable[[], tuple[Table, list[Target]]]]:
+    """The tables by name, in a small form or a full one."""
+    turns = 5 if quick else 31
+    sizes = SIZES if device.type == "cpu" else CUDA_SIZES
+    sizes = (elements,) if elements else sizes[1:2] if quick else sizes
+    return {
+        "activations": partial(compare_activations, turns, device, sizes),
+        "memory": partial(compare_memory, device),
+        "blocks": partial(compare_blocks, turns, device),
+    }
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.layers", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="few turns, one size, wide ranges")
-    parser.add_argument("--device", help="cpu, cuda or cuda:1 (cpu, then cuda where there is one)")
-    parser.add_argument("--elements", type=int, help="activations of that many elements only")
-    parser.add_argument("--only", help=f"some of the tables: {','.join(PARTS)}")
-    parser.add_argument("--json", action="store_true", dest="as_json", help="print JSON, with every measurement")
-    given = parser.parse_args(arguments)
-    only = given.only.split(",") if given.only else PARTS
-    if unknown := set(only) - set(PARTS):
-        parser.error(f"there is no table {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    options = parser("layers", __doc__)
+    options.add_argument("--device", help="cpu, cuda or cuda:1 (cpu, then cuda where there is one)")
+    options.add_argument("--elements", type=int, help="activations of that many elements only")
+    options.add_argument("--only", help=f"some of the tables: {','.join(PARTS)}")
+    given = options.parse_args(arguments)
+    only = some(options, given.only, PARTS)
 
     import torch
 
-    from snn_cli.engine.device import resolve
-    from snn_cli.errors import SnnError
-
     names = [given.device] if given.device else ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
-    try:
-        devices = [resolve(name) for name in names]
-    except SnnError as error:
-        parser.error(str(error))
-    torch.set_num_threads(1)
-    turns = 5 if given.quick else 31
+    devices = resolved(options, *names)
     where_run = machine()
-    tables, targets = [], []
-    for device in devices:
-        sizes = SIZES if device.type == "cpu" else CUDA_SIZES
-        sizes = [given.elements] if given.elements else sizes[1:2] if given.quick else sizes
-        parts = {
-            "activations": partial(compare_activations, turns, device, sizes),
-            "memory": partial(compare_memory, device),
-            "blocks": partial(compare_blocks, turns, device),
-        }
-        for name in only:
-            table, found = parts[name]()
-            tables.append(table)
-            targets += found
+    found = [parts(given.quick, given.elements, device)[name]() for device in devices for name in only]
+    tables, targets = [table for table, _ in found], [target for _, claims in found for target in claims]
     if targets:
         text = "Computed from the tables: medians, with the middle half of the turns. It is met when the median is."
         tables.append(replace(verdicts(targets), text=text))
-    facts = [accelerator(device) for device in devices]
-    if given.as_json:
-        print(
-            json.dumps(
-                {"machine": {**where_run, "accelerator": facts}, "tables": [asdict(t) for t in tables]}, indent=2
-            )
-        )
-    else:
-        print("\n\n".join(["\n".join([header(where_run), *facts]), *(t.markdown() for t in tables)]))
+    report(given.as_json, where_run, tables, [accelerator(device) for device in devices])
 
 
 if __name__ == "__main__":

@@ -9,27 +9,28 @@ What is compared takes turns within a process, on one thread; memory is that of 
 from __future__ import annotations
 
 import argparse
-import json
-from dataclasses import asdict
 from functools import partial
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.simulate import peak
-from benchmarks.solve import (
+from benchmarks.common import (
     Table,
     Target,
+    accelerator,
+    at_most,
+    clocked,
     environment,
-    header,
     in_turns,
     machine,
     milliseconds,
+    parser,
+    peak,
     python,
     ratios,
+    report,
+    resolved,
     spread,
     verdicts,
 )
-from benchmarks.verify import accelerator, clocked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -132,15 +133,11 @@ def compare(turns: int, device: Any) -> tuple[Table, list[Target]]:
         table.rows.append([name, milliseconds(times[0]), spread(found[1]), spread(found[2]), *_above(memory)])
         table.data.append({"model": name, "seconds": dict(zip(WAYS[1:], times, strict=True)), "mib": memory})
         for label, i in (("measured", 1), ("report", 2)):
-            claim = f"{label}, times a plain pass: {name}"
-            met = median(found[i]) <= TIME_TARGET
-            targets.append(Target(claim, f"at most {TIME_TARGET:g}", spread(found[i]), met))
+            targets.append(at_most(f"{label}, times a plain pass: {name}", TIME_TARGET, found[i]))
         if None not in memory:
             base, first, second, third = (float(m or 0) for m in memory)
-            ratio = max(second, third) - base
-            ratio /= first - base
-            claim = f"memory, of a plain pass: {name}"
-            targets.append(Target(claim, f"at most {MEMORY_TARGET:g}", f"{ratio:.2f}", ratio <= MEMORY_TARGET))
+            share = (max(second, third) - base) / (first - base)
+            targets.append(at_most(f"memory, of a plain pass: {name}", MEMORY_TARGET, [share]))
     return table, targets
 
 
@@ -152,35 +149,17 @@ def _above(memory: Sequence[float | None]) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.models", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="few turns, wide ranges")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:1 (cpu)")
-    parser.add_argument("--json", action="store_true", dest="as_json", help="print JSON, with every measurement")
-    parser.add_argument("--worker", choices=WAYS, help=argparse.SUPPRESS)
-    parser.add_argument("--model", choices=MODELS, help=argparse.SUPPRESS)
-    given = parser.parse_args(arguments)
-
-    import torch
-
-    from snn_cli.engine.device import resolve
-    from snn_cli.errors import SnnError
-
-    try:
-        device = resolve(given.device)
-    except SnnError as error:
-        parser.error(str(error))
-    torch.set_num_threads(1)
+    options = parser("models", __doc__, device="cpu")
+    options.add_argument("--worker", choices=WAYS, help=argparse.SUPPRESS)
+    options.add_argument("--model", choices=MODELS, help=argparse.SUPPRESS)
+    given = options.parse_args(arguments)
+    (device,) = resolved(options, given.device)
     if given.worker:
         work(given.worker, *made(given.model, device))
         return
     where = machine()
-    table, targets = compare(2 if given.quick else 9, device)
-    tables = [table, verdicts(targets)]
-    if given.as_json:
-        facts = {**where, "accelerator": accelerator(device)}
-        print(json.dumps({"machine": facts, "tables": [asdict(t) for t in tables]}, indent=2))
-    else:
-        print("\n\n".join([f"{header(where)}\n{accelerator(device)}", *(t.markdown() for t in tables)]))
+    table, targets = compare(3 if given.quick else 9, device)
+    report(given.as_json, where, [table, verdicts(targets)], [accelerator(device)])
 
 
 if __name__ == "__main__":

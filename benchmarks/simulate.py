@@ -3,7 +3,8 @@
 Usage: python -m benchmarks.simulate [--quick] [--neural-tangents [--deep]] [--json]
 
 Run it with the Python in whose environment the project is installed. A full run takes about four minutes, a quick one
-one minute; ``--neural-tangents`` adds five minutes and a large download, ``--deep`` another half an hour.
+one minute. The package neural-tangents is compared with where it is installed, and with ``--neural-tangents`` in a
+temporary environment, which adds five minutes and a large download; ``--deep`` adds another half an hour.
 Processes that are compared take turns, and a ratio is the median over the turns, each measured against its neighbour,
 so that a change in the load of the machine meets both. Nothing here passes or fails: the last table sets the
 measurements beside their targets.
@@ -11,37 +12,42 @@ measurements beside their targets.
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
-import os
-import re
-import subprocess
-import sys
-import tempfile
-from dataclasses import asdict
 from functools import partial
 from importlib import import_module
-from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import mpmath
 
-from benchmarks.solve import (
+from benchmarks.common import (
+    Missing,
+    Rival,
     Run,
     Table,
     Target,
-    _medians,
+    against,
+    at_least,
+    at_most,
     environment,
-    header,
+    having,
     in_turns,
     machine,
+    mebibytes,
+    medians,
     milliseconds,
     optional,
+    parser,
+    peak,
+    processes,
     python,
     ratios,
+    report,
+    rival,
     run,
+    skipped,
+    snn,
     spread,
     timed,
     verdicts,
@@ -63,48 +69,27 @@ STARTUP_TARGET, DEPTH_TARGET, GRID_TARGET, ACCURACY_TARGET = 1.3, 4, 100, 1e-12
 SHALLOW, DEEP, UNSETTLED = 100, 1_000_000, 10_000
 POINTS = (100, 300)
 TANGENT_POINTS = (25, 100)
-TANGENTS = ("jax==0.4.30", "jaxlib==0.4.30", "neural-tangents", "numpy<2", "scipy<1.14")
+TANGENTS = Rival(
+    "Against neural-tangents",
+    "neural-tangents",
+    "neural_tangents",
+    ("jax==0.4.30", "jaxlib==0.4.30", "neural-tangents", "numpy<2", "scipy<1.14"),
+    "python -m benchmarks.simulate --neural-tangents",
+)
 
-PEAK = """\
-import os, resource, sys
-pid = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ, file_actions=[
-    (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0), (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0)])
-status, usage = os.wait4(pid, 0)[1:]
-assert not status, status
-print(usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024))
-"""
+LOADING = "import click, numpy, scipy.special"
+"""What the start of the process is set beside."""
 
 
 # Processes
 
 
-def snn(*arguments: str) -> list[str]:
-    """The console script beside this Python, or else the module."""
-    script = Path(sys.executable).with_name("snn.exe" if os.name == "nt" else "snn")
-    return [*([str(script)] if script.exists() else [sys.executable, "-m", "snn_cli"]), "simulate", *arguments]
+def snn_simulate(*arguments: str) -> list[str]:
+    return snn("simulate", *arguments)
 
 
 def wall_of(command: Sequence[str], env: dict[str, str]) -> float:
     return run(command, env).wall
-
-
-def rival(name: str, *arguments: str | int) -> list[str]:
-    return [str(Path(__file__).with_name("rivals") / f"{name}.py"), *map(str, arguments)]
-
-
-def peak(command: Sequence[str], env: dict[str, str]) -> float | None:
-    """Peak memory of a process in MiB; None where the system does not tell.
-
-    A process counts the memory of the one that started it as its own, so that has to be a small one.
-    """
-    if not (hasattr(os, "wait4") and hasattr(os, "posix_spawn")):
-        return None
-    return int(run(python("-I", "-S", "-c", PEAK, *command), env).output) / 2**20
-
-
-def mebibytes(values: Sequence[float | None]) -> str:
-    known = optional(values)
-    return f"{median(known):.0f}" if known else ""
 
 
 def record(done: Run) -> Any:
@@ -121,188 +106,175 @@ def fresh() -> None:
         cached.cache_clear()
 
 
-def _against_first(values: Sequence[float], first: Sequence[float], form: str = "{:.2f}") -> str:
-    return "1" if values is first else spread(ratios(values, first), form) if values else ""
-
-
 # The start of the process, and depth
 
 
 def startup(turns: int, quick: bool) -> tuple[Table, list[Target]]:
     """The whole process at depth 200 against its imports, as the environment is and with one thread."""
-    loading = "import click, numpy, scipy.special"
     plain = ("--depth", "200", "--no-profile", "--json")
+    requests = (plain, ("--act", "selu", *plain), ("--fanin", "1024", *plain), ("--depth", "200", "--json"))
     commands = {
-        f'`python -c "{loading}"`': python("-c", loading),
-        "`snn simulate --depth 200 --no-profile --json`": snn(*plain),
-        "`snn simulate --act selu --depth 200 --no-profile --json`": snn("--act", "selu", *plain),
-        "`snn simulate --fanin 1024 --depth 200 --no-profile --json`": snn("--fanin", "1024", *plain),
-        "`snn simulate --depth 200 --json`": snn("--depth", "200", "--json"),
-        '`python -c "import click, numpy"`': python("-c", "import click, numpy"),
-        '`python -c "pass"`': python("-c", "pass"),
+        f'`python -c "{LOADING}"`': python("-c", LOADING),
+        **{f"`snn simulate {' '.join(options)}`": snn_simulate(*options) for options in requests},
+        **{f'`python -c "{code}"`': python("-c", code) for code in ("import click, numpy", "pass")},
     }
     if quick:
         commands = dict(list(commands.items())[:3])
     table = Table(
         "Start of the process",
-        f"{_medians(turns)}. The ratio is to loading click, numpy and scipy.special, with its range over the turns.\n"
+        f"{medians(turns)}. The ratio is to loading click, numpy and scipy.special, with its range over the turns.\n"
         "Without `--act` there are four records: selu, lselu, sselu and relu, each solved first. Memory is the peak.",
         ("process", "threads", "wall ms", "CPU ms", "wall ratio", "CPU ratio", "MiB"),
     )
     targets = []
     for threads in ("default", "one"):
-        env = environment(threads)
-        found = in_turns([partial(run, c, env) for c in commands.values()], turns)
-        memory = in_turns([partial(peak, c, env) for c in commands.values()], 1, 0)
-        walls = [[r.wall for r in runs] for runs in found]
-        cpus = [optional([r.cpu for r in runs]) for runs in found]
-        for name, wall, cpu, most in zip(commands, walls, cpus, memory, strict=True):
-            table.rows.append(
-                (
-                    name,
-                    threads,
-                    milliseconds(wall),
-                    milliseconds(cpu) if cpu else "",
-                    _against_first(wall, walls[0]),
-                    _against_first(cpu, cpus[0]),
-                    mebibytes(most),
-                )
-            )
-            table.data.append(
-                {"process": name.strip("`"), "threads": threads, "wall_s": wall, "cpu_s": cpu, "peak_mib": most}
-            )
-        for kind, times in (("wall", walls), ("CPU", cpus)):
-            if times[0]:
-                ratio = median(ratios(times[1], times[0]))
-                targets.append(
-                    Target(
-                        f"`snn simulate --depth 200` as a process against `{loading}`, {kind}, threads: {threads}",
-                        f"at most {STARTUP_TARGET}",
-                        f"{ratio:.2f}",
-                        ratio <= STARTUP_TARGET,
-                    )
-                )
+        found = processes(commands, turns, threads)
+        memory = in_turns([partial(peak, c, environment(threads)) for c in commands.values()], 1, 0)
+        for each, most in zip(found, memory, strict=True):
+            name, *cells = each.row(found[0])
+            table.rows.append((name, threads, *cells, mebibytes(most)))
+            table.data.append({**each.data(threads), "peak_mib": most})
+        base, own = found[:2]
+        for kind, times, least in (("wall", own.wall, base.wall), ("CPU", own.cpu, base.cpu)):
+            if times:
+                claim = f"`snn simulate --depth 200` as a process against `{LOADING}`, {kind}, threads: {threads}"
+                targets.append(at_most(claim, STARTUP_TARGET, ratios(times, least)))
     return table, targets
+
+
+DEEP_CASES: dict[str, tuple[tuple[str, ...], int]] = {
+    "none: the default activations": ((), DEEP),
+    "`--fanin 1024`": (("--fanin", "1024"), DEEP),
+    "`--act selu --q0 2`": (("--act", "selu", "--q0", Q0), DEEP),
+    "`--act relu --sigma-w he --fanin 1024`": (("--act", "relu", "--sigma-w", "he", "--fanin", "1024"), DEEP),
+    "`--act tanh`": (("--act", "tanh"), UNSETTLED),
+}
 
 
 def depth(turns: int, threads: str) -> tuple[Table, list[Target]]:
     """A million layers against a hundred."""
     env = environment(threads)
-    cases: dict[str, tuple[tuple[str, ...], int]] = {
-        "none: the default activations": ((), DEEP),
-        "`--fanin 1024`": (("--fanin", "1024"), DEEP),
-        "`--act selu --q0 2`": (("--act", "selu", "--q0", Q0), DEEP),
-        "`--act relu --sigma-w he --fanin 1024`": (("--act", "relu", "--sigma-w", "he", "--fanin", "1024"), DEEP),
-        "`--act tanh`": (("--act", "tanh"), UNSETTLED),
-    }
     table = Table(
         f"Depth {DEEP:,} against {SHALLOW}",
         f"The whole process `snn simulate --depth DEPTH --no-profile --json` with these options, threads: {threads}.\n"
-        f"{_medians(turns)}, peak memory of up to 3. Tanh with unit weights never settles, its second moment falls as\n"
+        f"{medians(turns)}, peak memory of up to 3. Tanh with unit weights never settles, its second moment falls as\n"
         f"one over the depth, so every layer has to be computed; it is shown at depth {UNSETTLED:,} only.",
         ("options", f"{SHALLOW}, ms", "depth", "ms", "ratio", f"{SHALLOW}, MiB", "MiB"),
     )
     targets = []
-    for name, (options, deep) in cases.items():
-        commands = [snn(*options, "--depth", str(d), "--no-profile", "--json") for d in (SHALLOW, deep)]
+    for name, (options, deep) in DEEP_CASES.items():
+        commands = [snn_simulate(*options, "--depth", str(d), "--no-profile", "--json") for d in (SHALLOW, deep)]
         few, many = in_turns([partial(wall_of, c, env) for c in commands], turns)
         small, large = in_turns([partial(peak, c, env) for c in commands], min(turns, 3), 0)
-        table.rows.append(
-            (
-                name,
-                milliseconds(few),
-                f"{deep:,}",
-                milliseconds(many),
-                spread(ratios(many, few)),
-                mebibytes(small),
-                mebibytes(large),
-            )
-        )
+        longer = ratios(many, few)
+        cells = (milliseconds(few), f"{deep:,}", milliseconds(many), spread(longer), mebibytes(small), mebibytes(large))
+        table.rows.append((name, *cells))
         table.data.append(
             {"options": options, "depths": (SHALLOW, deep), "wall_s": [few, many], "peak_mib": [small, large]}
         )
-        if options:
-            continue
-        ratio = median(ratios(many, few))
-        claim = f"depth {DEEP:,} against {SHALLOW} as processes, default activations"
-        targets.append(Target(claim, f"at most {DEPTH_TARGET}", f"{ratio:.2f}", ratio <= DEPTH_TARGET))
-        if optional(small):
-            more = median(optional(large)) / median(optional(small))
-            targets.append(Target("the same, peak memory", "at most 1.1", f"{more:.2f}", more <= 1.1))
+        if not options:
+            claim = f"depth {DEEP:,} against {SHALLOW} as processes, default activations"
+            targets.append(at_most(claim, DEPTH_TARGET, longer))
+            if optional(small):
+                more = median(optional(large)) / median(optional(small))
+                targets.append(at_most("the same, peak memory", 1.1, [more]))
     return table, targets
 
 
 # A grid
 
 
-def grid(side: int, processes: int, calls: int, turns: int, threads: str) -> tuple[Table, list[Target]]:
-    """One process against a process, or a call that has nothing cached, for every cell of the grid."""
+GRID_OPTIONS = ("--depth", "200", "--no-profile", "--json")
+
+
+class Grid(NamedTuple):
+    """A grid as one process makes it: the command, and a record a cell as it is printed."""
+
+    command: list[str]
+    env: dict[str, str]
+    records: list[bytes]
+
+    def sample(self, size: int, turn: int, turns: int) -> list[bytes]:
+        """Records spread evenly over the grid, others each turn."""
+        return [self.records[int((i + (turn + 0.5) / turns) * len(self.records) / size)] for i in range(size)]
+
+
+class Alone(NamedTuple):
+    """Cells as a process each: seconds of one of them, of the processor too, and records that came out different."""
+
+    wall: float
+    cpu: float | None
+    differ: int
+
+
+def of_grid(side: int, threads: str) -> Grid:
+    epsilons, fan_ins = f"0.001:0.1:{side}:log", f"64:65536:{side}:log"
+    command = snn_simulate("--act", "lselu", "--epsilon", epsilons, "--fanin", fan_ins, *GRID_OPTIONS)
+    env = environment(threads)
+    return Grid(command, env, run(command, env).output.splitlines())
+
+
+def _setting(line: bytes) -> tuple[str, str]:
+    known = json.loads(line)
+    return repr(known["epsilon"]), str(known["fan_in"])
+
+
+def alone(lines: Sequence[bytes], env: dict[str, str]) -> Alone:
+    """A process for each of the cells."""
+    wall, cpu, differ = 0.0, 0.0, 0
+    for line in lines:
+        epsilon, fan_in = _setting(line)
+        done = run(snn_simulate("--act", "lselu", "--epsilon", epsilon, "--fanin", fan_in, *GRID_OPTIONS), env)
+        differ += done.output.strip() != line.strip()
+        wall += done.wall
+        cpu += done.cpu or 0.0
+    return Alone(wall / len(lines), cpu / len(lines) or None, differ)
+
+
+def called(lines: Sequence[bytes]) -> float:
+    """Seconds of a call for one of the cells, with nothing cached."""
     from snn_cli import simulate
 
-    env = environment(threads)
-    fixed = ("--depth", "200", "--no-profile", "--json")
-    whole = snn("--act", "lselu", "--epsilon", f"0.001:0.1:{side}:log", "--fanin", f"64:65536:{side}:log", *fixed)
-    lines = run(whole, env).output.splitlines()
-    cells = len(lines)
-    differ = 0
+    seconds = 0.0
+    for line in lines:
+        epsilon, fan_in = _setting(line)
+        fresh()
+        seconds += timed(partial(simulate, "lselu", epsilon, depth=200, fanin=fan_in, profile=False))
+    return seconds / len(lines)
 
-    def sample(size: int, turn: int) -> list[bytes]:
-        """Lines spread evenly over the grid, others each turn."""
-        return [lines[int((i + (turn + 0.5) / turns) * cells / size)] for i in range(size)]
 
-    def setting(line: bytes) -> tuple[str, str]:
-        known = json.loads(line)
-        return repr(known["epsilon"]), str(known["fan_in"])
-
-    def alone(turn: int) -> tuple[float, float | None]:
-        nonlocal differ
-        wall, cpu = 0.0, 0.0
-        for line in sample(processes, turn):
-            epsilon, fan_in = setting(line)
-            done = run(snn("--act", "lselu", "--epsilon", epsilon, "--fanin", fan_in, *fixed), env)
-            differ += done.output.strip() != line.strip()
-            wall += done.wall
-            cpu += done.cpu or 0.0
-        return wall / processes, cpu / processes or None
-
-    def called(turn: int) -> float:
-        seconds = 0.0
-        for line in sample(calls, turn):
-            epsilon, fan_in = setting(line)
-            fresh()
-            seconds += timed(partial(simulate, "lselu", epsilon, depth=200, fanin=fan_in, profile=False))
-        return seconds / calls
-
-    called(0)
+def three_ways(whole: Grid, count: int, calls: int, turns: int) -> tuple[list[Run], list[Alone], list[float]]:
+    """The grid in one process, a sample of it as processes and as calls; the three are neighbours in time."""
+    called(whole.sample(calls, 0, turns))
     together: list[Any] = []
     single: list[Any] = []
     inside: list[Any] = []
     for turn in range(turns):
-        # the three are neighbours in time, and every other turn goes backwards
         steps = (
-            (together, partial(run, whole, env)),
-            (single, partial(alone, turn)),
-            (inside, partial(called, turn)),
+            (together, partial(run, whole.command, whole.env)),
+            (single, partial(alone, whole.sample(count, turn, turns), whole.env)),
+            (inside, partial(called, whole.sample(calls, turn, turns))),
         )
-        for results, step in steps if turn % 2 else reversed(steps):
+        for results, step in steps if turn % 2 else reversed(steps):  # every other turn goes backwards
             results.append(step())
+    return together, single, inside
+
+
+def grid(side: int, count: int, calls: int, turns: int, threads: str) -> tuple[Table, list[Target]]:
+    """One process against a process, or a call that has nothing cached, for every cell of the grid."""
+    whole = of_grid(side, threads)
+    cells = len(whole.records)
+    together, single, inside = three_ways(whole, count, calls, turns)
     walls = [done.wall for done in together]
-    process_walls, call_walls = [cells * wall for wall, _ in single], [cells * seconds for seconds in inside]
-    times = {
-        f"{cells:,} processes, from a sample of {processes}": process_walls,
-        f"{cells:,} calls of `simulate`, nothing cached, from a sample of {calls}": call_walls,
-    }
+    differ = sum(each.differ for each in single)
+    most = peak(whole.command, whole.env)
     table = Table(
         f"A grid of {side} epsilons and {side} fan-ins",
-        f"`snn {' '.join(whole[whole.index('simulate') :])}`, threads: {threads}.\n"
-        f"{_medians(turns)}. The other times are extrapolated: the mean of a sample spread over the grid, another one\n"
-        f"each turn, times {cells:,}. Of {turns * processes} single records {differ or 'none'} differed from those of "
+        f"`snn {' '.join(whole.command[whole.command.index('simulate') :])}`, threads: {threads}.\n"
+        f"{medians(turns)}. The other times are extrapolated: the mean of a sample spread over the grid, another one\n"
+        f"each turn, times {cells:,}. Of {turns * count} single records {differ or 'none'} differed from those of "
         "the grid, byte by byte.",
         ("way", "s", "ms a record", "times longer", "MiB"),
-    )
-    most = peak(whole, env)
-    table.rows.append(
-        ("one process", f"{median(walls):.2f}", milliseconds([t / cells for t in walls]), "1", mebibytes([most]))
     )
     table.data.append(
         {
@@ -310,26 +282,23 @@ def grid(side: int, processes: int, calls: int, turns: int, threads: str) -> tup
             "wall_s": walls,
             "cpu_s": [done.cpu for done in together],
             "peak_mib": most,
-            "process_s": [wall for wall, _ in single],
-            "process_cpu_s": [cpu for _, cpu in single],
+            "process_s": [each.wall for each in single],
+            "process_cpu_s": [each.cpu for each in single],
             "call_s": inside,
             "differ": differ,
         }
     )
+    one = milliseconds([t / cells for t in walls])
+    table.rows.append(("one process", f"{median(walls):.2f}", one, "1", mebibytes([most])))
     targets = []
-    for name, longer in times.items():
-        ratio = ratios(longer, walls)
-        table.rows.append(
-            (name, f"{median(longer):.0f}", milliseconds([t / cells for t in longer]), spread(ratio, "{:.0f}"), "")
-        )
-        targets.append(
-            Target(
-                f"a grid in one process, times faster than {name}",
-                f"at least {GRID_TARGET}",
-                f"{median(ratio):.0f}",
-                median(ratio) >= GRID_TARGET,
-            )
-        )
+    for name, times in (
+        (f"{cells:,} processes, from a sample of {count}", [each.wall for each in single]),
+        (f"{cells:,} calls of `simulate`, nothing cached, from a sample of {calls}", inside),
+    ):
+        longer = ratios([cells * t for t in times], walls)
+        row = (f"{cells * median(times):.0f}", milliseconds(times), spread(longer, "{:.0f}"), "")
+        table.rows.append((name, *row))
+        targets.append(at_least(f"a grid in one process, times faster than {name}", GRID_TARGET, longer, "{:.0f}"))
     return table, targets
 
 
@@ -343,61 +312,68 @@ class Exact(NamedTuple):
     kernel: mpmath.mpf
 
 
+class Selu(NamedTuple):
+    """Its parameters, from the two conditions that define it: E[f] = 0 and E[f^2] = 1 at q = 1."""
+
+    lam: mpmath.mpf
+    alpha: mpmath.mpf
+
+    def moments(self, q: mpmath.mpf) -> tuple[mpmath.mpf, mpmath.mpf]:
+        """``E[f^2]`` and ``E[f'^2]`` at second moment q, with ``T(s) = exp(s^2 / 2) Phi(-s)``."""
+        s, half = mpmath.sqrt(q), mpmath.mpf(1) / 2
+        double = _tail(2 * s)
+        second = q / 2 + self.alpha**2 * (double - 2 * _tail(s) + half)
+        return self.lam**2 * second, self.lam**2 * (half + self.alpha**2 * double)
+
+    def integrals(self, q: mpmath.mpf) -> tuple[mpmath.mpf, mpmath.mpf]:
+        """The same by quadrature of f and f', split at the kink."""
+        s = mpmath.sqrt(q)
+
+        def squared(z: mpmath.mpf, k: int) -> mpmath.mpf:
+            if z > 0:
+                return (self.lam * (1 if k else s * z)) ** 2
+            return (self.lam * self.alpha * (mpmath.exp(s * z) if k else mpmath.expm1(s * z))) ** 2
+
+        ends = [-mpmath.inf, -6, -2, 0, 2, 6, mpmath.inf]
+        second, chi = (mpmath.quad(lambda z, k=k: squared(z, k) * mpmath.npdf(z), ends) for k in range(2))
+        return second, chi
+
+
+def _tail(s: mpmath.mpf) -> mpmath.mpf:
+    return mpmath.exp(s * s / 2) * mpmath.erfc(s / mpmath.sqrt(2)) / 2
+
+
+def precise_selu() -> Selu:
+    one = mpmath.mpf(1)
+    alpha = mpmath.npdf(0) / (one / 2 - _tail(one))
+    return Selu(1 / mpmath.sqrt(one / 2 + alpha**2 * (_tail(2 * one) - 2 * _tail(one) + one / 2)), alpha)
+
+
 def reference(layers: int, q0: str = Q0) -> Exact:
     """Both to 30 digits, by ways that the program does not use.
 
-    Closed forms with ``T(s) = exp(s^2 / 2) Phi(-s)``, parameters from the two conditions that define SELU; quadrature
-    split at the kink confirms them at several q. Layers are followed one by one until q is 1 to all digits; the rest
-    are alike.
+    Closed forms, which quadrature confirms at several q. Layers are followed one by one until q is 1 to all digits; the
+    rest are alike.
 
     The kernel is the sum over the layers ``l = 0 ... L`` of ``q[l] chi[l] ... chi[L-1]``: what the weights in front of
     ``x[l]`` contribute.
     """
     with mpmath.workdps(DIGITS + 15):
-
-        def tail(s: mpmath.mpf) -> mpmath.mpf:
-            return mpmath.exp(s * s / 2) * mpmath.erfc(s / mpmath.sqrt(2)) / 2
-
-        one = mpmath.mpf(1)
-        # E[f] = 0 and E[f^2] = 1 at q = 1
-        alpha = mpmath.npdf(0) / (one / 2 - tail(one))
-        lam = 1 / mpmath.sqrt(one / 2 + alpha**2 * (tail(2 * one) - 2 * tail(one) + one / 2))
-
-        def moments(q: mpmath.mpf) -> tuple[mpmath.mpf, mpmath.mpf]:
-            s = mpmath.sqrt(q)
-            double = tail(2 * s)
-            second = q / 2 + alpha**2 * (double - 2 * tail(s) + one / 2)
-            return lam**2 * second, lam**2 * (one / 2 + alpha**2 * double)
-
+        selu, one = precise_selu(), mpmath.mpf(1)
         for q in (mpmath.mpf(q0), mpmath.mpf("1.25"), one):
-            deviation = mpmath.sqrt(q)
-            integrals = (
-                mpmath.quad(
-                    lambda z, k=k, s=deviation: (
-                        (
-                            lam * (s * z if k == 0 else 1)
-                            if z > 0
-                            else lam * alpha * (mpmath.expm1(s * z) if k == 0 else mpmath.exp(s * z))
-                        )
-                        ** 2
-                        * mpmath.npdf(z)
-                    ),
-                    [-mpmath.inf, -6, -2, 0, 2, 6, mpmath.inf],
-                )
-                for k in range(2)
-            )
-            if any(abs(a - b) > mpmath.mpf(10) ** -DIGITS for a, b in zip(moments(q), integrals, strict=True)):
+            both = zip(selu.moments(q), selu.integrals(q), strict=True)
+            if any(abs(a - b) > mpmath.mpf(10) ** -DIGITS for a, b in both):
                 raise ArithmeticError(f"closed forms and quadrature of SELU disagree at q = {q}")
 
         q, log_growth, kernel = mpmath.mpf(q0), mpmath.mpf(0), mpmath.mpf(q0)
         settled = mpmath.mpf(10) ** -(DIGITS + 5)
         for layer in range(layers):
             if abs(q - 1) < settled:
-                chi, rest = moments(one)[1], layers - layer
+                chi, rest = selu.moments(one)[1], layers - layer
                 log_growth += rest * mpmath.log(chi)
                 kernel = chi**rest * kernel + (chi**rest - 1) / (chi - 1)
                 break
-            q, chi = moments(q)
+            q, chi = selu.moments(q)
             log_growth += mpmath.log(chi)
             kernel = q + chi * kernel
     return Exact(log_growth, kernel)
@@ -447,113 +423,147 @@ def factor_text(factor: float) -> str:
     return f"{factor:.3g}"
 
 
+class Grown(NamedTuple):
+    """A way to the log growth at a depth: what it says, how far that is off, and what a process and a call take."""
+
+    name: str
+    log_growth: float
+    error: float
+    factor: float
+    wall: list[float]
+    seconds: list[float]
+
+    def row(self, first: Grown) -> tuple[str, ...]:
+        return (
+            self.name,
+            f"{self.log_growth:.17g}",
+            f"{self.error:.1e}",
+            factor_text(self.factor),
+            milliseconds(self.wall),
+            against(self.wall, first.wall),
+            milliseconds(self.seconds),
+            against(self.seconds, first.seconds),
+        )
+
+
+def ways(layers: int) -> dict[str, tuple[list[str], Callable[[], float]]]:
+    """Each as a process and as a call, the program's first."""
+    options = ("--act", "selu", "--q0", Q0)
+    return {
+        f"`snn simulate {' '.join(options)}`": (
+            snn_simulate(*options, "--depth", str(layers), "--no-profile", "--json"),
+            partial(simulated, layers),
+        ),
+        **{f"loop, {n} points": (python(*rival("hermite", layers, n)), partial(by_hand, layers, n)) for n in POINTS},
+    }
+
+
+def grown(layers: int, exact: mpmath.mpf, turns: int, threads: str) -> list[Grown]:
+    """Every way at this depth, in turns; ArithmeticError where a process and its call disagree."""
+    env, chosen = environment(threads), ways(layers)
+    runs = in_turns([partial(run, command, env) for command, _ in chosen.values()], turns)
+    calls = in_turns([partial(timed, call) for _, call in chosen.values()], turns)
+    found = []
+    for (name, (_, call)), seconds, done in zip(chosen.items(), calls, runs, strict=True):
+        said = record(done[-1])
+        growth = said["gradient"]["log_growth"] if "gradient" in said else said["log_growth"]
+        if abs(growth - call()) > 1e-12 * abs(growth):
+            raise ArithmeticError(f"{name}: the process and the call disagree at depth {layers}")
+        error, factor = relative_error(growth, exact), lost_factor(growth, exact)
+        found.append(Grown(name, growth, error, factor, [each.wall for each in done], seconds))
+    return found
+
+
 def accuracy(depths: Sequence[int], turns: int, threads: str) -> tuple[Table, list[Target]]:
     """SELU from q = 2 against a loop with Gauss-Hermite quadrature, as a process and as a call."""
-    env = environment(threads)
     table = Table(
         f"SELU from q0 = {Q0}, against a loop with Gauss-Hermite quadrature",
         "Logarithm of the product of chi. The reference has 30 digits and shares no code with the program; the loop\n"
         "is `benchmarks/rivals/hermite.py`. `factor` is how far the squared gradient itself is off.\n"
-        f"{_medians(turns)}, threads: {threads}. `x` is how many times longer than `snn simulate`, or than its call.",
-        (
-            "depth",
-            "way",
-            "log growth",
-            "relative error",
-            "factor",
-            "process ms",
-            "x",
-            "call ms",
-            "x",
-        ),
+        f"{medians(turns)}, threads: {threads}. `x` is how many times longer than `snn simulate`, or than its call.",
+        ("depth", "way", "log growth", "relative error", "factor", "process ms", "x", "call ms", "x"),
     )
     targets = []
     for layers in depths:
-        exact = confirmed(layers)
-        shown = mpmath.nstr(exact.log_growth, 18)
-        table.rows.append((f"{layers:,}", "reference", shown, "", "", "", "", "", ""))
-        ways: dict[str, tuple[list[str], Callable[[], float]]] = {
-            f"`snn simulate --act selu --q0 {Q0}`": (
-                snn("--act", "selu", "--q0", Q0, "--depth", str(layers), "--no-profile", "--json"),
-                partial(simulated, layers),
-            ),
-            **{
-                f"loop, {n} points": (python(*rival("hermite", layers, n)), partial(by_hand, layers, n)) for n in POINTS
-            },
-        }
-        runs = in_turns([partial(run, command, env) for command, _ in ways.values()], turns)
-        calls = in_turns([partial(timed, call) for _, call in ways.values()], turns)
-        walls = [[done.wall for done in each] for each in runs]
-        for name, (_, call), wall, seconds, done in zip(ways, ways.values(), walls, calls, runs, strict=True):
-            found = record(done[-1])
-            growth = found["gradient"]["log_growth"] if "gradient" in found else found["log_growth"]
-            if abs(growth - call()) > 1e-12 * abs(growth):
-                raise ArithmeticError(f"{name}: the process and the call disagree at depth {layers}")
-            error, factor = relative_error(growth, exact.log_growth), lost_factor(growth, exact.log_growth)
-            table.rows.append(
-                (
-                    f"{layers:,}",
-                    name,
-                    f"{growth:.17g}",
-                    f"{error:.1e}",
-                    factor_text(factor),
-                    milliseconds(wall),
-                    _against_first(wall, walls[0]),
-                    milliseconds(seconds),
-                    _against_first(seconds, calls[0]),
-                )
-            )
+        exact = confirmed(layers).log_growth
+        shown = mpmath.nstr(exact, 18)
+        table.rows.append((f"{layers:,}", "reference", shown, *[""] * 6))
+        found = grown(layers, exact, turns, threads)
+        for each in found:
+            table.rows.append((f"{layers:,}", *each.row(found[0])))
             table.data.append(
                 {
                     "depth": layers,
-                    "way": name.strip("`"),
-                    "log_growth": growth,
+                    "way": each.name.strip("`"),
+                    "log_growth": each.log_growth,
                     "reference": shown,
-                    "relative_error": error,
-                    "factor": factor,
-                    "wall_s": wall,
-                    "call_s": seconds,
+                    "relative_error": each.error,
+                    "factor": each.factor,
+                    "wall_s": each.wall,
+                    "call_s": each.seconds,
                 }
             )
-            if wall is walls[0]:
-                targets.append(
-                    Target(
-                        f"relative error of the log growth of SELU from q0 = {Q0} at depth {layers:,}",
-                        f"at most {ACCURACY_TARGET:.0e}",
-                        f"{error:.1e}",
-                        error <= ACCURACY_TARGET,
-                    )
-                )
+        claim = f"relative error of the log growth of SELU from q0 = {Q0} at depth {layers:,}"
+        targets.append(at_most(claim, ACCURACY_TARGET, [found[0].error], "{:.1e}"))
     return table, targets
 
 
 # Against neural-tangents
 
 
-class Missing(Exception):
-    """The package cannot be had here; the message says why."""
-
-
-def install(folder: str, packages: Sequence[str] = TANGENTS) -> list[str]:
-    """A Python with these packages, in an environment of its own."""
-    place = Path(folder, "environment")
-    interpreter = str(place / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
-    steps = (
-        [sys.executable, "-m", "venv", str(place)],
-        [interpreter, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages],
-    )
-    for step in steps:
-        done = subprocess.run(step, capture_output=True, encoding="utf-8", errors="replace", check=False)
-        if done.returncode:
-            said = [line for line in done.stderr.splitlines() if line.strip()]
-            raise Missing(re.sub(r"\s+", " ", said[-1]) if said else f"exit code {done.returncode}")
-    return [interpreter, "-W", "ignore"]
-
-
 def kernel_of(found: dict[str, Any]) -> float:
     """The neural tangent kernel from the layers of a record."""
     layers = found["profile"]
     return math.fsum(q * math.exp(g) for q, g in zip(layers["q"], layers["log_gradient"], strict=True))
+
+
+class Kernel(NamedTuple):
+    """A way to the kernel at a depth; ``computing`` is what the package takes once it is loaded."""
+
+    name: str
+    kernel: float
+    factor: float
+    wall: list[float]
+    computing: list[float]
+    mib: float | None
+    version: str | None
+
+    def row(self, first: Kernel) -> tuple[str, ...]:
+        return (
+            self.name,
+            f"{self.kernel:.17g}",
+            factor_text(self.factor),
+            f"{median(self.wall):.2f}",
+            against(self.wall, first.wall, "{:.0f}"),
+            f"{median(self.computing):.2f}" if self.computing else "",
+            mebibytes([self.mib]),
+        )
+
+
+def kernels(interpreter: Sequence[str], layers: int, exact: mpmath.mpf, turns: int, threads: str) -> list[Kernel]:
+    """The program's first; memory and the larger number of points where they do not take too long."""
+    env, shallow = environment(threads), layers <= 200
+    commands = {
+        "`snn simulate`": snn_simulate("--act", "selu", "--q0", Q0, "--depth", str(layers), "--json"),
+        **{
+            f"neural-tangents, {n} points": [*interpreter, *rival("tangents", layers, n)]
+            for n in (TANGENT_POINTS if shallow else TANGENT_POINTS[:1])
+        },
+    }
+    with mpmath.workdps(DIGITS):
+        log_exact = mpmath.log(exact)
+    runs = in_turns([partial(run, command, env) for command in commands.values()], turns, 0)
+    found = []
+    for (name, command), each in zip(commands.items(), runs, strict=True):
+        said = [record(done) for done in each]
+        theirs = "ntk" in said[-1]
+        kernel = said[-1]["ntk"] if theirs else kernel_of(said[-1])
+        factor = lost_factor(math.log(kernel), log_exact) if math.isfinite(kernel) and kernel > 0 else math.inf
+        computing = [one["kernel_s"] for one in said] if theirs else []
+        most = peak(command, env) if shallow else None
+        walls = [done.wall for done in each]
+        found.append(Kernel(name, kernel, factor, walls, computing, most, said[-1].get("version") if theirs else None))
+    return found
 
 
 def tangents(interpreter: Sequence[str], depths: Sequence[int], turns: int, threads: str) -> Table:
@@ -563,119 +573,75 @@ def tangents(interpreter: Sequence[str], depths: Sequence[int], turns: int, thre
     of chi behind it. Its first term is the growth of the squared gradient times q0, and the largest of all. The package
     returns the kernel itself; here it is summed from the profile that ``snn simulate`` prints.
     """
-    env = environment(threads)
     table = Table(
-        "Against neural-tangents: the kernel of a SELU network",
+        f"{TANGENTS.title}: the kernel of a SELU network",
         f"The whole process, from inputs of second moment {Q0}; `benchmarks/rivals/tangents.py` in double precision,\n"
         f"with `jax.nn.selu` and the {TANGENT_POINTS[0]} points that its documentation calls a good place to start, or "
         f"{TANGENT_POINTS[1]}. The kernel\n"
         "is the sum over the layers of q times the product of chi behind it, here from the profile of\n"
         f"`snn simulate --act selu --q0 {Q0} --json`. `factor` is how far it is off; the reference has 30 digits.\n"
-        f"{_medians(turns)}, threads of numpy: {threads}. `x` is how many times longer than `snn simulate`.",
+        f"{medians(turns)}, threads of numpy: {threads}. `x` is how many times longer than `snn simulate`.",
         ("depth", "way", "kernel", "factor", "s", "x", "of it computing, s", "MiB"),
     )
     for layers in depths:
         exact = reference(layers).kernel
-        with mpmath.workdps(DIGITS):
-            log_exact = mpmath.log(exact)
         shown = mpmath.nstr(exact, 17)
-        table.rows.append((f"{layers:,}", "reference", shown, "", "", "", "", ""))
-        commands = {
-            "`snn simulate`": snn("--act", "selu", "--q0", Q0, "--depth", str(layers), "--json"),
-            **{
-                f"neural-tangents, {n} points": [*interpreter, *rival("tangents", layers, n)]
-                for n in (TANGENT_POINTS if layers <= 200 else TANGENT_POINTS[:1])
-            },
-        }
-        runs = in_turns([partial(run, command, env) for command in commands.values()], turns, 0)
-        walls = [[done.wall for done in each] for each in runs]
-        for (name, command), wall, each in zip(commands.items(), walls, runs, strict=True):
-            found = record(each[-1])
-            computing = [record(done)["kernel_s"] for done in each] if "ntk" in found else []
-            kernel = found["ntk"] if "ntk" in found else kernel_of(found)
-            factor = lost_factor(math.log(kernel), log_exact) if math.isfinite(kernel) and kernel > 0 else math.inf
-            most = peak(command, env) if layers <= 200 else None
-            table.rows.append(
-                (
-                    f"{layers:,}",
-                    name,
-                    f"{kernel:.17g}",
-                    factor_text(factor),
-                    f"{median(wall):.2f}",
-                    _against_first(wall, walls[0], "{:.0f}"),
-                    f"{median(computing):.2f}" if computing else "",
-                    mebibytes([most]),
-                )
-            )
+        table.rows.append((f"{layers:,}", "reference", shown, *[""] * 5))
+        found = kernels(interpreter, layers, exact, turns, threads)
+        for each in found:
+            table.rows.append((f"{layers:,}", *each.row(found[0])))
             table.data.append(
                 {
                     "depth": layers,
-                    "way": name.strip("`"),
-                    "kernel": kernel,
+                    "way": each.name.strip("`"),
+                    "kernel": each.kernel,
                     "reference": shown,
-                    "factor": factor,
-                    "wall_s": wall,
-                    "computing_s": computing,
-                    "peak_mib": most,
-                    "version": found.get("version") if computing else None,
+                    "factor": each.factor,
+                    "wall_s": each.wall,
+                    "computing_s": each.computing,
+                    "peak_mib": each.mib,
+                    "version": each.version,
                 }
             )
     return table
 
 
-def against_tangents(depths: Sequence[int], turns: int, threads: str) -> Table:
+def against_tangents(asked: bool, depths: Sequence[int], turns: int, threads: str) -> Table:
     """The table, or one that says why there is none."""
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            return tangents(install(folder), depths, turns, threads)
-    except Missing as reason:
-        return Table(
-            "Against neural-tangents: skipped",
-            "It could not be installed in an environment of its own.",
-            ("pip install", "reason"),
-            [(" ".join(TANGENTS), str(reason).replace("|", "/"))],
-        )
+        with having(TANGENTS, asked) as interpreter:
+            return tangents(interpreter, depths, turns, threads)
+    except (Missing, RuntimeError) as reason:
+        return skipped(TANGENTS, reason)
 
 
 # The report
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.simulate", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a small run: few cases and turns, wide ranges")
-    parser.add_argument("--json", action="store_true", dest="as_json", help="print JSON, with every measurement")
-    parser.add_argument(
-        "--threads",
-        choices=("one", "default"),
-        default="one",
-        help="threads of numpy's linear algebra, but for the start of the process, which shows both",
-    )
-    parser.add_argument(
+    threads_help = "threads of numpy's linear algebra, but for the start of the process, which shows both"
+    options = parser("simulate", __doc__, threads=threads_help)
+    options.add_argument(
         "--neural-tangents",
         action="store_true",
-        help="compare with this package too, installed with pip in a temporary environment",
+        help="where this package is not installed, install it with pip in a temporary environment",
     )
-    parser.add_argument("--deep", action="store_true", help="with that also at depth 10,000, many minutes")
-    given = parser.parse_args(arguments)
+    options.add_argument("--deep", action="store_true", help="with that also at depth 10,000, many minutes")
+    given = options.parse_args(arguments)
     if given.deep and not given.neural_tangents:
-        parser.error("--deep is about --neural-tangents")
+        options.error("--deep is about --neural-tangents")
     quick, threads = given.quick, given.threads
 
     where = machine()
     start, start_targets = startup(3 if quick else 15, quick)
     deep, deep_targets = depth(3 if quick else 7, threads)
-    many, many_targets = grid(20 if quick else 100, 4 if quick else 12, 20 if quick else 60, 1 if quick else 3, threads)
+    many, many_targets = grid(50 if quick else 100, 4 if quick else 12, 20 if quick else 60, 3, threads)
     exact, exact_targets = accuracy(tuple(EXPECTED), 3 if quick else 7, threads)
-    tables = [start, deep, many, exact]
-    if given.neural_tangents:
-        tables.append(against_tangents((200, 10_000) if given.deep else (200,), 1 if quick else 3, threads))
-    tables.append(verdicts([*start_targets, *deep_targets, *many_targets, *exact_targets]))
-    if given.as_json:
-        print(json.dumps({"machine": where, "tables": [asdict(t) for t in tables]}, indent=2))
-    else:
-        print("\n\n".join([header(where), *(t.markdown() for t in tables)]))
-        if not given.neural_tangents:
-            print("\nNot compared with neural-tangents: that takes `--neural-tangents`.")
+    beside = against_tangents(
+        given.neural_tangents, (200, 10_000) if given.deep else (200,), 1 if quick else 3, threads
+    )
+    targets = verdicts([*start_targets, *deep_targets, *many_targets, *exact_targets])
+    report(given.as_json, where, [start, deep, many, exact, beside, targets])
 
 
 if __name__ == "__main__":

@@ -10,23 +10,39 @@ table sets the measurements beside their targets.
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
-import os
-import platform
-import subprocess
-import sys
 import time
-from dataclasses import asdict, dataclass, field
-from datetime import date
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import mpmath
+
+from benchmarks.common import (
+    Run,
+    Table,
+    Target,
+    against,
+    at_least,
+    at_most,
+    environment,
+    in_turns,
+    machine,
+    medians,
+    milliseconds,
+    parser,
+    processes,
+    python,
+    ratios,
+    report,
+    rival,
+    run,
+    snn,
+    spread,
+    timed,
+    verdicts,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -43,6 +59,9 @@ DOUBLE = -math.log10(2.0**-53)
 WRONG = 3
 """Fewer correct digits than this are another point, not an inaccurate answer."""
 
+LOADED = ("import click, numpy", "import click, mpmath", "import scipy.integrate, scipy.optimize", "pass")
+"""What a process is set beside, the base of the ratios first."""
+
 STARTUP_TARGET, FASTER_TARGET, DIGITS_TARGET = 0.8, 10, 5
 
 PLAIN, RIVALS = ("plain",), ("slsqp", "fsolve")
@@ -51,129 +70,6 @@ TITLES = {
     PLAIN: "Against SLSQP as one writes it first: numpy, scipy.stats, quadrature, a round start",
     RIVALS: "Against SLSQP and fsolve at their best: tight tolerances, scalars, a start that is already close",
 }
-PACKAGES = ("snn-cli", "click", "mpmath", "numpy", "scipy", "python-flint", "gmpy2")
-
-
-@dataclass
-class Table:
-    """Rows of text under a heading; ``data`` holds the same measurements as numbers."""
-
-    title: str
-    text: str
-    columns: Sequence[str]
-    rows: list[Sequence[str]] = field(default_factory=list)
-    data: list[dict[str, Any]] = field(default_factory=list)
-
-    def markdown(self) -> str:
-        lines = [" | ".join(row) for row in (self.columns, ["---"] * len(self.columns), *self.rows)]
-        return "\n".join([f"## {self.title}", "", self.text, "", *(f"| {line} |" for line in lines)])
-
-
-@dataclass(frozen=True)
-class Target:
-    """A claim, what was measured and whether that is enough."""
-
-    claim: str
-    target: str
-    measured: str
-    met: bool
-
-
-# Processes
-
-
-@dataclass(frozen=True)
-class Run:
-    """One process: wall and processor time in seconds (None where the system does not tell), and what it printed."""
-
-    wall: float
-    cpu: float | None
-    output: bytes
-
-
-def run(command: Sequence[str], environment: dict[str, str]) -> Run:
-    """Run a process to its end; RuntimeError where it fails."""
-    start = time.perf_counter()
-    with subprocess.Popen(
-        command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    ) as process:
-        assert process.stdout is not None
-        output = process.stdout.read()
-        cpu = None
-        if hasattr(os, "wait4"):
-            _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
-            cpu = usage.ru_utime + usage.ru_stime
-        code = process.wait()
-        wall = time.perf_counter() - start
-    if code:
-        raise RuntimeError(f"exit code {code} from: {' '.join(command)}")
-    return Run(wall, cpu, output)
-
-
-def in_turns(tasks: Sequence[Callable[[], Any]], turns: int, warm: int = 1) -> list[list[Any]]:
-    """Results of each task over the turns. Every other turn goes backwards, so that no task always comes first."""
-    results: list[list[Any]] = [[] for _ in tasks]
-    for turn in range(-warm, turns):
-        for i in range(len(tasks)) if turn % 2 else reversed(range(len(tasks))):
-            result = tasks[i]()
-            if turn >= 0:
-                results[i].append(result)
-    return results
-
-
-def environment(threads: str) -> dict[str, str]:
-    """The user's environment, with bytecode cached as after an installation, and one thread or as many as numpy likes.
-
-    Loading numpy starts its linear algebra library's threads, which takes longer than one would think.
-    """
-    limits = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    drop = ("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", *limits)
-    kept = {name: value for name, value in os.environ.items() if name not in drop}
-    return kept | (dict.fromkeys(limits, "1") if threads == "one" else {})
-
-
-def snn(*arguments: str) -> list[str]:
-    """The console script beside this Python, or else the module."""
-    script = Path(sys.executable).with_name("snn.exe" if os.name == "nt" else "snn")
-    return [*([str(script)] if script.exists() else [sys.executable, "-m", "snn_cli"]), "solve", *arguments]
-
-
-def python(*arguments: str) -> list[str]:
-    return [sys.executable, *arguments]
-
-
-def timed(task: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    task()
-    return time.perf_counter() - start
-
-
-# Numbers for people
-
-
-def ratios(over: Sequence[float], under: Sequence[float]) -> list[float]:
-    """Turn by turn."""
-    return [a / b for a, b in zip(over, under, strict=True)]
-
-
-def spread(values: Sequence[float], form: str = "{:.2f}") -> str:
-    """Median, and the range where there is one."""
-    middle, low, high = (form.format(x) for x in (median(values), min(values), max(values)))
-    return middle if len(values) < 2 else f"{middle} ({low} to {high})"
-
-
-def _medians(turns: int) -> str:
-    return "One turn" if turns == 1 else f"Medians of {turns} turns"
-
-
-def milliseconds(values: Sequence[float]) -> str:
-    x = 1e3 * median(values)
-    return f"{x:.0f}" if x >= 100 else f"{x:.3g}"
-
-
-def optional(values: Sequence[float | None]) -> list[float]:
-    return [x for x in values if x is not None]
 
 
 # The start of the process
@@ -181,49 +77,28 @@ def optional(values: Sequence[float | None]) -> list[float]:
 
 def startup(turns: int, quick: bool) -> tuple[Table, list[Target]]:
     """The whole process against importing click and numpy, as the environment is and with one thread."""
+    request = ("solve", "--act", "lselu", "--epsilon", "0.03", "--json")
     commands = {
-        "`snn solve --act lselu --epsilon 0.03 --json`": snn("--act", "lselu", "--epsilon", "0.03", "--json"),
-        '`python -c "import click, numpy"`': python("-c", "import click, numpy"),
-        '`python -c "import click, mpmath"`': python("-c", "import click, mpmath"),
-        '`python -c "import scipy.integrate, scipy.optimize"`': python("-c", "import scipy.integrate, scipy.optimize"),
-        '`python -c "pass"`': python("-c", "pass"),
+        f"`{' '.join(('snn', *request))}`": snn(*request),
+        **{f'`python -c "{code}"`': python("-c", code) for code in LOADED},
     }
     if quick:
         commands = dict(list(commands.items())[:2])
     table = Table(
         "Start of the process",
-        f"{_medians(turns)}. The ratio is to `import click, numpy`, with its range over the turns. Loading\n"
+        f"{medians(turns)}. The ratio is to `{LOADED[0]}`, with its range over the turns. Loading\n"
         "numpy starts the threads of its linear algebra library, by default one a core: both settings are shown.",
         ("process", "threads", "wall ms", "CPU ms", "wall ratio", "CPU ratio"),
     )
     targets = []
     for threads in ("default", "one"):
-        env = environment(threads)
-        found = in_turns([partial(run, c, env) for c in commands.values()], turns)
-        walls = [[r.wall for r in runs] for runs in found]
-        cpus = [optional([r.cpu for r in runs]) for runs in found]
-        for name, wall, cpu in zip(commands, walls, cpus, strict=True):
-            wall_ratio, cpu_ratio = ratios(wall, walls[1]), ratios(cpu, cpus[1])
-            table.rows.append(
-                (
-                    name,
-                    threads,
-                    milliseconds(wall),
-                    milliseconds(cpu) if cpu else "",
-                    "1" if wall is walls[1] else spread(wall_ratio),
-                    "1" if wall is walls[1] else spread(cpu_ratio) if cpu else "",
-                )
-            )
-            table.data.append({"process": name.strip("`"), "threads": threads, "wall_s": wall, "cpu_s": cpu})
-        ratio = median(ratios(walls[0], walls[1]))
-        targets.append(
-            Target(
-                f"`snn solve` as a process against `import click, numpy`, threads: {threads}",
-                f"at most {STARTUP_TARGET}",
-                f"{ratio:.2f}",
-                ratio <= STARTUP_TARGET,
-            )
-        )
+        own, base, *others = processes(commands, turns, threads)
+        for each in (own, base, *others):
+            name, *cells = each.row(base)
+            table.rows.append((name, threads, *cells))
+            table.data.append(each.data(threads))
+        claim = f"`snn solve` as a process against `{LOADED[0]}`, threads: {threads}"
+        targets.append(at_most(claim, STARTUP_TARGET, ratios(own.wall, base.wall)))
     return table, targets
 
 
@@ -286,101 +161,124 @@ def outcome(digits: float | None, claims: bool) -> str:
     return f"{digits:.1f}" if claims else f"{digits:.1f}, says it failed"
 
 
+class Solved(NamedTuple):
+    """One activation at one epsilon: what each way took over the turns and got; digits are of alpha and beta."""
+
+    act: str
+    epsilon: str
+    wall: list[float]
+    digits: float
+    rounded: bool
+    long_wall: list[float]
+    long_digits: float
+    others: dict[str, Other]
+
+    def row(self) -> list[str]:
+        cells = [self.act, self.epsilon, milliseconds(self.wall), "exact" if self.rounded else f"{self.digits:.1f}"]
+        cells += [milliseconds(self.long_wall), f"{self.long_digits:.1f}"]
+        for other in self.others.values():
+            longer = median(ratios(other.wall, self.wall))
+            cells += [milliseconds(other.wall), f"{longer:.1f}", outcome(other.digits, other.claims)]
+        return cells
+
+    def data(self) -> dict[str, Any]:
+        return {
+            "act": self.act,
+            "epsilon": self.epsilon,
+            "snn": {"wall_s": self.wall, "digits": self.digits, "correctly_rounded": self.rounded},
+            f"snn_digits_{LONG}": {"wall_s": self.long_wall, "digits": self.long_digits},
+            **{
+                name: {"wall_s": other.wall, "digits": other.digits, "reports_success": other.claims}
+                for name, other in self.others.items()
+            },
+        }
+
+
+class Other(NamedTuple):
+    """What a rival took and got, None where it crashed, and whether it calls that a success."""
+
+    wall: list[float]
+    digits: float | None
+    claims: bool
+
+
+def solved(act: str, epsilon: str, names: Sequence[str], turns: int, env: dict[str, str]) -> Solved:
+    """All ways in turns, held against the reference."""
+    exact = reference(act, epsilon)
+    request = ("solve", "--act", act, "--epsilon", epsilon, "--json")
+    ours = [snn(*request), snn(*request, "--digits", str(LONG))]
+    tasks = [
+        *(partial(run, command, env) for command in ours),
+        *(partial(attempt, script(name, act, epsilon), env) for name in names),
+    ]
+    plain, long, *others = in_turns(tasks, turns, warm=0)
+    record, long_record = json.loads(plain[0].output), json.loads(long[0].output)
+    return Solved(
+        act,
+        epsilon,
+        [r.wall for r in plain],
+        correct_digits(record["params"], exact, DOUBLE),
+        all(record["params"][name] == float(x) for name, x in exact.items()),
+        [r.wall for r in long],
+        correct_digits(long_record["decimals"], exact, LONG),
+        {name: judged(runs, exact) for name, runs in zip(names, others, strict=True)},
+    )
+
+
+def judged(runs: Sequence[Run], exact: dict[str, mpmath.mpf]) -> Other:
+    result = json.loads(runs[0].output or "{}")
+    digits = correct_digits(result, exact, 17) if result else None
+    return Other([r.wall for r in runs], digits, bool(result.get("converged")))
+
+
 def rivals(names: Sequence[str], epsilons: Sequence[str], turns: int, threads: str) -> tuple[Table, list[Target]]:
     """Time of the process and correct digits, against scripts that minimise or solve on quadrature."""
     env = environment(threads)
+    for name in names:  # warm the disk
+        run(script(name, "lselu", "1e-2"), env)
+    cases = [solved(act, epsilon, names, turns, env) for act in ACTS for epsilon in epsilons]
     table = Table(
         TITLES[names],
         "The whole process, and the correct digits of alpha and beta against a reference of 60 digits that shares no\n"
         "code with the program. The rivals are in `benchmarks/rivals/`.\n"
-        f"{_medians(turns)}, threads: {threads}. `x` is how many times longer the rival takes. `exact` means that\n"
+        f"{medians(turns)}, threads: {threads}. `x` is how many times longer the rival takes. `exact` means that\n"
         "both doubles are the nearest to the true values (at least 15.95 digits); `wrong point` is a result with\n"
         f"fewer than {WRONG} correct digits that the rival calls a success, `fails` one that it calls a failure.",
         (
             *("act", "epsilon", "snn ms", "digits", f"`--digits {LONG}` ms", "digits"),
             *(part for name in names for part in (f"{name} ms", "x", "digits")),
         ),
+        [case.row() for case in cases],
+        [case.data() for case in cases],
     )
-    faster: dict[str, list[float]] = {name: [] for name in names}
+    return table, beaten(names, cases, threads)
+
+
+def beaten(names: Sequence[str], cases: Sequence[Solved], threads: str) -> list[Target]:
+    """How much longer the rivals take, and how many digits they lose where they converge."""
+    found = []
+    for name in names:
+        longer = [median(ratios(case.others[name].wall, case.wall)) for case in cases]
+        claim = f"{name} as a process, times longer than `snn solve`, threads: {threads}"
+        found.append(at_least(claim, FASTER_TARGET, longer, "{:.1f}", each=True))
     ahead: dict[str, list[float]] = {name: [] for name in names}
-    ahead_long: list[float] = []
-    for script in names:  # warm the disk
-        run(rival(script, "lselu", "1e-2"), env)
-    for act in ACTS:
-        for epsilon in epsilons:
-            exact = reference(act, epsilon)
-            request = ("--act", act, "--epsilon", epsilon, "--json")
-            ours = [snn(*request), snn(*request, "--digits", str(LONG))]
-            theirs = [rival(name, act, epsilon) for name in names]
-            tasks = [*(partial(run, c, env) for c in ours), *(partial(attempt, c, env) for c in theirs)]
-            plain, long, *others = in_turns(tasks, turns, warm=0)
-            record, long_record = json.loads(plain[0].output), json.loads(long[0].output)
-            own = correct_digits(record["params"], exact, DOUBLE)
-            rounded = all(record["params"][name] == float(x) for name, x in exact.items())
-            own_long = correct_digits(long_record["decimals"], exact, LONG)
-            own_wall = [r.wall for r in plain]
-            row = [
-                act,
-                epsilon,
-                milliseconds(own_wall),
-                "exact" if rounded else f"{own:.1f}",
-                milliseconds([r.wall for r in long]),
-                f"{own_long:.1f}",
-            ]
-            data: dict[str, Any] = {
-                "act": act,
-                "epsilon": epsilon,
-                "snn": {"wall_s": own_wall, "digits": own, "correctly_rounded": rounded},
-                f"snn_digits_{LONG}": {"wall_s": [r.wall for r in long], "digits": own_long},
-            }
-            for name, runs in zip(names, others, strict=True):
-                wall = [r.wall for r in runs]
-                times = ratios(wall, own_wall)
-                result = json.loads(runs[0].output or "{}")
-                claims = bool(result.get("converged"))
-                digits = correct_digits(result, exact, 17) if result else None
-                faster[name].append(median(times))
-                if digits is not None and digits >= WRONG:
-                    ahead[name].append(own - digits)
-                    ahead_long.append(own_long - digits)
-                row += [milliseconds(wall), f"{median(times):.1f}", outcome(digits, claims)]
-                data[name] = {"wall_s": wall, "digits": digits, "reports_success": claims}
-            table.rows.append(row)
-            table.data.append(data)
-    targets = [
-        Target(
-            f"{name} as a process, times longer than `snn solve`, threads: {threads}",
-            f"at least {FASTER_TARGET}",
-            f"{spread(faster[name], '{:.1f}')}, {sum(x >= FASTER_TARGET for x in faster[name])} of {len(faster[name])}",
-            min(faster[name]) >= FASTER_TARGET,
-        )
-        for name in names
-    ]
-    cells = len(ACTS) * len(epsilons)
-    targets += [
-        Target(
-            f"digits ahead of {name}, where it converges ({len(ahead[name])} of {cells})",
-            f"at least {DIGITS_TARGET}",
-            f"{spread(ahead[name], '{:.1f}')}, {sum(x >= DIGITS_TARGET for x in ahead[name])} of {len(ahead[name])}",
-            min(ahead[name]) >= DIGITS_TARGET,
-        )
-        for name in names
-        if ahead[name]
-    ]
+    ahead_long = []
+    for case in cases:
+        for name, other in case.others.items():
+            if other.digits is not None and other.digits >= WRONG:
+                ahead[name].append(case.digits - other.digits)
+                ahead_long.append(case.long_digits - other.digits)
+    for name, digits in ahead.items():
+        if digits:
+            claim = f"digits ahead of {name}, where it converges ({len(digits)} of {len(cases)})"
+            found.append(at_least(claim, DIGITS_TARGET, digits, "{:.1f}", each=True))
     if ahead_long:
-        targets.append(
-            Target(
-                f"the same with `--digits {LONG}`",
-                f"at least {DIGITS_TARGET}",
-                spread(ahead_long, "{:.1f}"),
-                min(ahead_long) >= DIGITS_TARGET,
-            )
-        )
-    return table, targets
+        found.append(at_least(f"the same with `--digits {LONG}`", DIGITS_TARGET, ahead_long, "{:.1f}", each=True))
+    return found
 
 
-def rival(name: str, act: str, epsilon: str) -> list[str]:
-    return python("-W", "ignore", str(Path(__file__).with_name("rivals") / f"{name}.py"), act, epsilon)
+def script(name: str, act: str, epsilon: str) -> list[str]:
+    return python("-W", "ignore", *rival(name, act, epsilon))
 
 
 def attempt(command: Sequence[str], env: dict[str, str]) -> Run:
@@ -446,6 +344,11 @@ def newton_sselu(epsilon: str) -> tuple[mpmath.mpf, mpmath.mpf]:
 
 def sweep(points: int, turns: int, threads: str) -> list[Table]:
     """Cost of a solution in a sweep: within a process, and as the slope between two sweeps."""
+    return [sweep_inside(points, turns), sweep_outside(points, turns, threads)]
+
+
+def sweep_inside(points: int, turns: int) -> Table:
+    """Beside the quickest that one could write by hand."""
     from snn_cli import solve
 
     epsilons = [f"{10 ** (-3 + 2 * i / (points - 1)):.6g}" for i in range(points)]
@@ -459,42 +362,40 @@ def sweep(points: int, turns: int, threads: str) -> list[Table]:
     found = in_turns(
         [lambda task=task: timed(lambda: [task(e) for e in epsilons]) / points for task in tasks.values()], turns
     )
-    inside = Table(
+    table = Table(
         "A sweep: cost of a solution",
-        f"Milliseconds a solution within one process, {_medians(turns).lower()} over {points} epsilons from 0.001\n"
+        f"Milliseconds a solution within one process, {medians(turns).lower()} over {points} epsilons from 0.001\n"
         "to 0.1. `solve` gives parameters, moments, the multiplier, residuals and the range of epsilon, each\n"
         "correctly rounded; the others are hand-written, give alpha and beta only, and check nothing. The ratio is\n"
-        "to the quickest of these.",
+        f"to the quickest of these. One sselu costs {spread(ratios(found[2], found[0]), '{:.3g}')} times one lselu.",
         ("solution", "ms", "ratio"),
     )
-    floors = (1, 1, 4, 4, 4)
-    for (name, seconds), floor in zip(zip(tasks, found, strict=True), floors, strict=True):
-        own = seconds is found[floor]
-        inside.rows.append(
-            (name, milliseconds(seconds), "1" if own else spread(ratios(seconds, found[floor]), "{:.3g}"))
-        )
-        inside.data.append({"solution": name, "seconds": seconds})
-    between = spread(ratios(found[2], found[0]), "{:.3g}")
-    inside.text += f" One sselu costs {between} times one lselu."
+    for name, seconds, floor in zip(tasks, found, (1, 1, 4, 4, 4), strict=True):
+        table.rows.append((name, milliseconds(seconds), against(seconds, found[floor], "{:.3g}")))
+        table.data.append({"solution": name, "seconds": seconds})
+    return table
 
+
+def sweep_outside(points: int, turns: int, threads: str) -> Table:
+    """As processes."""
     env = environment(threads)
     counts = (points, 2 * points)
-    outside = Table(
+    table = Table(
         "A sweep: the whole process",
         f"`snn solve --act ACT --epsilon 0.001:0.1:COUNT:log --json`, threads: {threads}.\n"
-        f"{_medians(turns)}. The slope is the cost of one more solution, printing included.",
+        f"{medians(turns)}. The slope is the cost of one more solution, printing included.",
         ("act", *(f"{n} points, ms" for n in counts), "slope, ms", "start, ms"),
     )
     for act in ACTS:
-        commands = [snn("--act", act, "--epsilon", f"0.001:0.1:{n}:log", "--json") for n in counts]
+        commands = [snn("solve", "--act", act, "--epsilon", f"0.001:0.1:{n}:log", "--json") for n in counts]
         few, many = in_turns([lambda c=c: run(c, env).wall for c in commands], turns)
         slopes = [(b - a) / points for a, b in zip(few, many, strict=True)]
         start = median(few) - points * median(slopes)
-        outside.rows.append(
+        table.rows.append(
             (act, milliseconds(few), milliseconds(many), spread([1e3 * s for s in slopes]), milliseconds([start]))
         )
-        outside.data.append({"act": act, "points": counts, "wall_s": [few, many]})
-    return [inside, outside]
+        table.data.append({"act": act, "points": counts, "wall_s": [few, many]})
+    return table
 
 
 # Growth with the digits
@@ -512,7 +413,7 @@ def growth(digits: Sequence[int], turns: int) -> Table:
         proofs = (False,)
     table = Table(
         f"Growth: {digits[0]} to {digits[-1]} digits",
-        f"One `solve` at epsilon = 0.03 within one process, {_medians(turns).lower()}. The exponent is local: time\n"
+        f"One `solve` at epsilon = 0.03 within one process, {medians(turns).lower()}. The exponent is local: time\n"
         "grows as the digits to that power since the line above. `certify` proves existence and rounding too.",
         (
             *("act", "digits", "ms", f"ratio to {digits[0]}", "exponent"),
@@ -548,86 +449,27 @@ def _relative(times: Sequence[float], first: Sequence[float]) -> str:
     return "1" if times is first else f"{median(ratios(times, first)):.1f}"
 
 
-# The report
-
-
-def machine() -> dict[str, Any]:
-    """What the numbers depend on."""
-    packages = {}
-    for name in PACKAGES:
-        try:
-            packages[name] = version(name)
-        except PackageNotFoundError:
-            packages[name] = "not installed"
-    model = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        models = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if "model name" in line]
-        model = models[0] if models else model
-    return {
-        "date": date.today().isoformat(),
-        "processor": model,
-        "cores": os.cpu_count(),
-        "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-        "packages": packages,
-        "mpmath_backend": mpmath.libmp.BACKEND,
-    }
-
-
-def header(found: dict[str, Any]) -> str:
-    load = "" if found["load"] is None else f", load {found['load']} at the start"
-    return "\n".join(
-        [
-            f"- date: {found['date']}",
-            f"- machine: {found['processor']}, {found['cores']} cores, {found['system']}{load}",
-            f"- Python {found['python']}; " + ", ".join(f"{name} {v}" for name, v in found["packages"].items()),
-            f"- mpmath computes with: {found['mpmath_backend']}",
-        ]
-    )
-
-
-def verdicts(targets: Sequence[Target]) -> Table:
-    return Table(
-        "Targets",
-        "Computed from the tables. A measurement over several cases is their median and range, then how many of\n"
-        "them reach the target; it is met when all do.",
-        ("claim", "target", "measured", "met"),
-        [(t.claim, t.target, t.measured, "yes" if t.met else "no") for t in targets],
-        [asdict(t) for t in targets],
-    )
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.solve", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a small run: few cases and turns, wide ranges")
-    parser.add_argument("--json", action="store_true", dest="as_json", help="print JSON, with every measurement")
-    parser.add_argument(
-        "--threads",
-        choices=("one", "default"),
-        default="one",
-        help="threads of numpy's linear algebra in the rivals and the sweep; one (default) favours the rivals",
+    options = parser(
+        "solve",
+        __doc__,
+        threads="threads of numpy's linear algebra in the rivals and the sweep; one favours the rivals",
     )
-    given = parser.parse_args(arguments)
+    given = options.parse_args(arguments)
     quick = given.quick
-
     where = machine()
     start, start_targets = startup(5 if quick else 15, quick)
     plain, plain_targets = rivals(PLAIN, PLAIN_EPSILONS[:1] if quick else PLAIN_EPSILONS, 1, given.threads)
-    against, against_targets = rivals(RIVALS, EPSILONS[:1] if quick else EPSILONS, 1 if quick else 3, given.threads)
+    against_best, best_targets = rivals(RIVALS, EPSILONS[:1] if quick else EPSILONS, 3, given.threads)
     tables = [
         start,
         plain,
-        against,
-        *sweep(10 if quick else 40, 1 if quick else 5, given.threads),
+        against_best,
+        *sweep(10 if quick else 40, 3 if quick else 5, given.threads),
         growth((15, 100) if quick else DIGITS, 3 if quick else 5),
-        verdicts([*start_targets, *plain_targets, *against_targets]),
+        verdicts([*start_targets, *plain_targets, *best_targets]),
     ]
-    if given.as_json:
-        print(json.dumps({"machine": where, "tables": [asdict(t) for t in tables]}, indent=2))
-    else:
-        print("\n\n".join([header(where), *(t.markdown() for t in tables)]))
+    report(given.as_json, where, tables)
 
 
 if __name__ == "__main__":

@@ -19,14 +19,12 @@ import os
 import sys
 import tempfile
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from benchmarks.models import accelerator
-from benchmarks.solve import Table, header, machine
+from benchmarks.common import Table, accelerator, machine, parser, report, some
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -337,24 +335,19 @@ def at_cifar(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.training", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="fewer sizes, variants, epochs and seeds")
-    parser.add_argument("--only", help=f"some of: {','.join(SECTIONS)}")
-    parser.add_argument("--seeds", type=int, default=5, help="runs a cell (5); of large widths fewer")
-    parser.add_argument("--workers", type=int, default=2, help="processes side by side (2)")
-    parser.add_argument("--device", default="cpu", help="of the run at CIFAR's shape, which needs cuda (cpu)")
-    parser.add_argument("--journal", help="file that keeps each cell when it is measured; goes on from what it has")
-    parser.add_argument("--render", action="store_true", help="measure nothing: show what the journal has")
-    parser.add_argument("--figure", help="file for accuracy against depth: .png, .svg or .pdf")
-    parser.add_argument("--json", action="store_true", dest="as_json", help="print JSON, with every record")
-    given = parser.parse_args(arguments)
-    chosen = given.only.split(",") if given.only else list(SECTIONS)
-    if unknown := set(chosen) - set(SECTIONS):
-        parser.error(f"--only takes {', '.join(SECTIONS)}, not {', '.join(sorted(unknown))}")
+    options = parser("training", __doc__, device="cpu")
+    options.add_argument("--only", help=f"some of: {','.join(SECTIONS)}")
+    options.add_argument("--seeds", type=int, default=5, help="runs a cell (5); of large widths fewer")
+    options.add_argument("--workers", type=int, default=2, help="processes side by side (2)")
+    options.add_argument("--journal", help="file that keeps each cell when it is measured; goes on from what it has")
+    options.add_argument("--render", action="store_true", help="measure nothing: show what the journal has")
+    options.add_argument("--figure", help="file for accuracy against depth: .png, .svg or .pdf")
+    given = options.parse_args(arguments)
+    chosen = some(options, given.only, SECTIONS)
     if given.render and not given.journal:
-        parser.error("--render shows what is in --journal FILE")
+        options.error("--render shows what is in --journal FILE")
 
-    lines = [header(where := machine())]
+    where, lines = machine(), []
     wanted = in_order(chosen, given)
     found = kept(given.journal) if given.render else all_measured(wanted, given.workers, given.journal)
     parts = [table for name in ("depth", "width") if name in chosen for table in tables(name, found, given)]
@@ -364,11 +357,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parts += [table] if table else []
     if given.figure and "depth" in chosen:
         figure(given.figure, found, given)
-    parts = [table for table in parts if table.rows]
-    if given.as_json:
-        print(json.dumps({"machine": where, "tables": [asdict(t) for t in parts]}, indent=2))
-    else:
-        print("\n\n".join(["\n".join(lines), *(t.markdown() for t in parts)]))
+    report(given.as_json, where, [table for table in parts if table.rows], lines)
 
 
 def cifar(given: argparse.Namespace) -> tuple[str, Table | None]:

@@ -17,27 +17,35 @@ import math
 import sys
 import time
 from contextlib import contextmanager
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from benchmarks.simulate import peak
-from benchmarks.solve import (
+from benchmarks.common import (
     Table,
     Target,
-    _medians,
+    accelerator,
+    against,
+    at_least,
+    at_most,
+    clocked,
     environment,
-    header,
     in_turns,
     machine,
+    medians,
     milliseconds,
+    parser,
+    peak,
     python,
     ratios,
+    report,
+    resolved,
     run,
+    snn,
+    some,
     spread,
-    timed,
+    synchronize,
     verdicts,
 )
 
@@ -71,25 +79,18 @@ class Shape(NamedTuple):
         return (*map(str, (self.fan_in, self.batch, self.depth, self.trials)), self.weights, kept)
 
 
+KEPT = (Shape(1024, 128, 100, 1, 1.3), Shape(4096, 128, 8, 1, 1.3), Shape(256, 32, 100, 32, 1.4))
 SHAPES = (
-    Shape(1024, 128, 100, 1, 1.3),
-    Shape(4096, 128, 8, 1, 1.3),
-    Shape(256, 32, 100, 32, 1.4),
-    Shape(1024, 128, 100, 1, 1.3, keep=False),
-    Shape(4096, 128, 8, 1, 1.3, keep=False),
-    Shape(256, 32, 100, 32, 1.4, keep=False),
+    *KEPT,
+    *(shape._replace(keep=False) for shape in KEPT),
     Shape(1024, 128, 10, 1, 1.3, "orthogonal"),
     Shape(256, 32, 50, 8, 1.4, "orthogonal"),
 )
-GPU_SHAPES = (
-    Shape(1024, 128, 200, 16, 1.3),
-    Shape(4096, 128, 50, 4, 1.3),
-    Shape(256, 32, 200, 256, 1.4),
-    Shape(1024, 128, 200, 16, 1.3, keep=False),
-    Shape(4096, 128, 50, 4, 1.3, keep=False),
-    Shape(256, 32, 200, 256, 1.4, keep=False),
-    Shape(1024, 128, 20, 4, 1.3, "orthogonal"),
-    Shape(256, 32, 50, 32, 1.4, "orthogonal"),
+GPU_SIZES = ((200, 16), (50, 4), (200, 256), (200, 16), (50, 4), (200, 256), (20, 4), (50, 32))
+"""Depth and networks of the same shapes on a GPU."""
+
+GPU_SHAPES = tuple(
+    shape._replace(depth=depth, trials=trials) for shape, (depth, trials) in zip(SHAPES, GPU_SIZES, strict=True)
 )
 
 
@@ -206,23 +207,6 @@ def autograd(act: str, params: dict[str, float], shape: Shape, device: Any) -> l
     return logs
 
 
-def synchronize(device: Any) -> None:
-    import torch
-
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def clocked(task: Callable[[], object], device: Any) -> float:
-    synchronize(device)
-
-    def whole() -> None:
-        task()
-        synchronize(device)
-
-    return timed(whole)
-
-
 @contextmanager
 def groups_of_one() -> Iterator[None]:
     """The engine with one network after another."""
@@ -273,7 +257,7 @@ def against_floor(shapes: Sequence[Shape], turns: int, device: Any) -> tuple[Tab
         "Against the floor",
         "The floor makes the same matrix products and draws the same number of weights by the same generator, with\n"
         "the QR decomposition for orthogonal ones; nothing else. It draws twice where the engine re-creates weights.\n"
-        f"float32, {_medians(turns).lower()}, milliseconds a layer and network. The share of the peak is that of the\n"
+        f"float32, {medians(turns).lower()}, milliseconds a layer and network. The share of the peak is that of the\n"
         f"products' operations in a large square product's, {best / 1e9:.0f} Gflop/s, all the run's time counted.",
         (
             *("fan-in", "batch", "depth", "networks", "weights", "they are", "engine ms", "floor ms", "ratio"),
@@ -295,15 +279,8 @@ def against_floor(shapes: Sequence[Shape], turns: int, device: Any) -> tuple[Tab
             {**shape._asdict(), "engine_s": own, "floor_s": least, "share_of_peak": reached, "busy": used}
         )
         if shape.target is not None:
-            targets.append(
-                Target(
-                    f"floor at fan-in {shape.fan_in}, batch {shape.batch}, {shape.weights} weights, "
-                    f"{shape.described[-1]}",
-                    f"at most {shape.target}",
-                    spread(ratio),
-                    median(ratio) <= shape.target,
-                )
-            )
+            of = f"fan-in {shape.fan_in}, batch {shape.batch}, {shape.weights} weights, {shape.described[-1]}"
+            targets.append(at_most(f"floor at {of}", shape.target, ratio))
     return table, targets
 
 
@@ -381,7 +358,7 @@ def convolutions(cases: Sequence[Images], turns: int, device: Any) -> tuple[Tabl
     table = Table(
         "Convolutions against the floor",
         "The floor makes the same convolutions, forward and back to the input, with torch's own padding, and draws\n"
-        f"the weights once; nothing else. float32, {_medians(turns).lower()}, milliseconds a network.",
+        f"the weights once; nothing else. float32, {medians(turns).lower()}, milliseconds a network.",
         ("network", "depth", "images", "engine ms", "floor ms", "ratio"),
     )
     targets = []
@@ -394,9 +371,7 @@ def convolutions(cases: Sequence[Images], turns: int, device: Any) -> tuple[Tabl
             (case.described, str(case.depth), str(case.batch), milliseconds(own), milliseconds(least), spread(ratio))
         )
         table.data.append({**case._asdict(), "engine_s": own, "floor_s": least})
-        targets.append(
-            Target(f"floor of {case.described}", f"at most {CONV_TARGET}", spread(ratio), median(ratio) <= CONV_TARGET)
-        )
+        targets.append(at_most(f"floor of {case.described}", CONV_TARGET, ratio))
     return table, targets
 
 
@@ -454,7 +429,7 @@ def against_autograd(shape: Shape, turns: int, device: Any, final: bool) -> tupl
         "Against a loop with autograd",
         f"A list of `torch.randn` weights, `torch.nn.functional.selu`, `retain_grad` on every pre-activation, one\n"
         f"`backward`; depth {shape.depth}, fan-in {shape.fan_in}, batch {shape.batch}, float32. Each in a process of\n"
-        f"its own, time without its start, memory {where}; {_medians(turns).lower()}.",
+        f"its own, time without its start, memory {where}; {medians(turns).lower()}.",
         ("way", "s", "autograd takes longer by", "MiB", "of autograd's"),
     )
     naive = [each["seconds"] for each in found[-1]]
@@ -476,19 +451,10 @@ def against_autograd(shape: Shape, turns: int, device: Any, final: bool) -> tupl
     if not final:
         return table, []
     faster = ratios(naive, [x["seconds"] for x in found[0]])
-    targets = [
-        Target(
-            f"autograd at depth {shape.depth}, times longer, weights kept",
-            f"at least {FASTER_TARGET:g}",
-            spread(faster),
-            median(faster) >= FASTER_TARGET,
-        )
-    ]
+    targets = [at_least(f"autograd at depth {shape.depth}, times longer, weights kept", FASTER_TARGET, faster)]
     for way, each, most in zip(WAYS, found, (KEPT_TARGET, AGAIN_TARGET), strict=False):
         share = ratios([x["mib"] for x in each], memory)
-        targets.append(
-            Target(f"memory of autograd's, weights {way}", f"at most {most:g}", spread(share), median(share) <= most)
-        )
+        targets.append(at_most(f"memory of autograd's, weights {way}", most, share))
     return table, targets
 
 
@@ -522,19 +488,17 @@ def small_networks(trials: int, alone: int, turns: int, device: Any) -> tuple[Ta
     table = Table(
         "Small networks",
         f"Fan-in {many.fan_in}, batch {many.batch}, depth {many.depth}: {trials} networks in groups, and {alone} one\n"
-        f"after another. Milliseconds a network, {_medians(turns).lower()}, one thread unless said.",
+        f"after another. Milliseconds a network, {medians(turns).lower()}, one thread unless said.",
         ("way", "networks", "ms a network", "times longer"),
     )
     for (name, (_, count)), times in zip(tasks.items(), found, strict=True):
-        slower = "1" if times is found[0] else spread(ratios(times, found[0]))
-        table.rows.append((name, str(count), milliseconds(times), slower))
+        table.rows.append((name, str(count), milliseconds(times), against(times, found[0])))
         table.data.append({"way": name, "seconds_a_network": times})
     targets = []
     for best, words in ((0, "in groups"), *(((4, f"in groups on {threads} threads"),) if len(found) > 4 else ())):
         for name, times in zip(list(tasks)[1:3], found[1:3], strict=True):
-            longer = ratios(times, found[best])
             claim = f"fan-in {many.fan_in}: {name}, times longer than {words}"
-            targets.append(Target(claim, f"at least {SMALL_TARGET:g}", spread(longer), median(longer) >= SMALL_TARGET))
+            targets.append(at_least(claim, SMALL_TARGET, ratios(times, found[best])))
     return table, targets
 
 
@@ -546,7 +510,7 @@ def growth(shape: Shape, factors: Sequence[int], turns: int, device: Any) -> tup
     env = environment("one")
     table = Table(
         "Growth with the depth and the number of networks",
-        f"Fan-in {shape.fan_in}, batch {shape.batch}, weights kept. {_medians(turns)}, within one process;\n"
+        f"Fan-in {shape.fan_in}, batch {shape.batch}, weights kept. {medians(turns)}, within one process;\n"
         "the memory is that of a process of its own. The time a layer and network is set against the smallest size's.",
         ("depth", "networks", "s", "time a layer and network", "MiB"),
     )
@@ -557,25 +521,14 @@ def growth(shape: Shape, factors: Sequence[int], turns: int, device: Any) -> tup
         unit = [[t / s.depth / s.trials for t in times] for s, times in zip(shapes, found, strict=True)]
         sizes = [in_process("kept", each, device, env)["mib"] for each in shapes]
         for each, times, one, mib in zip(shapes, found, unit, sizes, strict=True):
-            linear = ratios(one, unit[0])
-            text = "1" if one is unit[0] else spread(linear)
-            table.rows.append((str(each.depth), str(each.trials), f"{median(times):.2f}", text, f"{mib:.0f}"))
+            linear = against(one, unit[0])
+            table.rows.append((str(each.depth), str(each.trials), f"{median(times):.2f}", linear, f"{mib:.0f}"))
             table.data.append({**each._asdict(), "seconds": times, "mib": mib})
-        last = ratios(unit[-1], unit[0])
         words = {"depth": "depth", "trials": "networks"}[name]
-        targets.append(
-            Target(
-                f"time a layer and network, {words} x {factors[-1]}",
-                f"at most {LINEAR_TARGET:g}",
-                spread(last),
-                median(last) <= LINEAR_TARGET,
-            )
-        )
+        claim = f"time a layer and network, {words} x {factors[-1]}"
+        targets.append(at_most(claim, LINEAR_TARGET, ratios(unit[-1], unit[0])))
         if name == "trials":
-            more = sizes[-1] / sizes[0]
-            targets.append(
-                Target(f"memory, networks x {factors[-1]}", f"at most {1.05:g}", f"{more:.2f}", more <= 1.05)
-            )
+            targets.append(at_most(f"memory, networks x {factors[-1]}", 1.05, [sizes[-1] / sizes[0]]))
     return table, targets
 
 
@@ -584,10 +537,9 @@ def growth(shape: Shape, factors: Sequence[int], turns: int, device: Any) -> tup
 
 def deep(depth: int, final: bool) -> tuple[Table, list[Target]]:
     """The whole command, on the CPU."""
-    script = Path(sys.executable).with_name("snn")
-    snn = [str(script)] if script.exists() else python("-m", "snn_cli")
     options = ("--depth", str(depth), "--fanin", "1024", "--batch", "128", "--trials", "1", "--threads", "1")
-    command = [*snn, "verify", *options, "--memory", PROCESS_MEMORY, "--no-profile", "--json"]
+    words = ["verify", *options, "--memory", PROCESS_MEMORY, "--no-profile", "--json"]
+    command = snn(*words)
     start = time.perf_counter()
     mib = peak(command, environment("one"))
     seconds = time.perf_counter() - start
@@ -595,84 +547,51 @@ def deep(depth: int, final: bool) -> tuple[Table, list[Target]]:
         "A deep network in little memory",
         "The most memory of the whole process, torch included, as the system counts it.",
         ("command", "s", "MiB"),
-        [(f"`snn {' '.join(command[len(snn) :])}`", f"{seconds:.1f}", "" if mib is None else f"{mib:.0f}")],
+        [(f"`snn {' '.join(words)}`", f"{seconds:.1f}", "" if mib is None else f"{mib:.0f}")],
         [{"command": command, "seconds": seconds, "mib": mib}],
     )
     if not final or mib is None:
         return table, []
     claim = f"MiB of a run at depth {depth}, fan-in 1024, batch 128, float32"
-    return table, [Target(claim, f"at most {PROCESS_TARGET:.0f}", f"{mib:.0f}", mib <= PROCESS_TARGET)]
+    return table, [at_most(claim, PROCESS_TARGET, [mib], "{:.0f}")]
 
 
 # The report
 
 
-def accelerator(device: Any) -> str:
-    import torch
-
-    if device.type == "cuda":
-        found = torch.cuda.get_device_properties(device)
-        tf32 = "TF32 allowed" if torch.backends.cuda.matmul.allow_tf32 else "no TF32"
-        return f"- GPU: {found.name}, {found.total_memory / 2**30:.0f} GiB, CUDA {torch.version.cuda}, {tf32}"
-    return f"- torch {torch.__version__} on the CPU, one thread"
+def sections(quick: bool, device: Any) -> dict[str, Callable[[], tuple[Table, list[Target]]]]:
+    """The tables by name, in a small form or a full one."""
+    shapes = list(GPU_SHAPES if device.type == "cuda" else SHAPES)
+    if quick:
+        shapes = [s._replace(depth=max(2, s.depth // 5), trials=-(-s.trials // 4)) for s in shapes]
+    naive = Shape(1024, 128, 20 if quick else 200, 1)
+    growing = Shape(256, 32, 10 if quick else 50, 4 if quick else 16)
+    return {
+        "floor": partial(against_floor, shapes, 2 if quick else 7, device),
+        "conv": partial(convolutions, CONVOLUTIONS[: 2 if quick else None], 3 if quick else 9, device),
+        "autograd": partial(against_autograd, naive, 3, device, not quick),
+        "small": partial(small_networks, 100 if quick else 1000, 20 if quick else 100, 2 if quick else 5, device),
+        "growth": partial(growth, growing, (1, 2, 4), 2 if quick else 5, device),
+        "deep": partial(deep, 50 if quick else 1000, not quick),
+    }
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.verify", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a small run: small cases, few turns, wide ranges")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:1 (cpu)")
-    parser.add_argument("--json", action="store_true", dest="as_json", help="print JSON, with every measurement")
-    parser.add_argument("--only", help="some of the tables: floor,conv,autograd,small,growth,deep")
-    parser.add_argument("--worker", choices=WAYS, help=argparse.SUPPRESS)
-    parser.add_argument("--sizes", help=argparse.SUPPRESS)
-    given = parser.parse_args(arguments)
-
-    import torch
-
-    from snn_cli.engine.device import resolve
-    from snn_cli.errors import SnnError
-
-    try:
-        device = resolve(given.device)
-    except SnnError as error:
-        parser.error(str(error))
+    options = parser("verify", __doc__, device="cpu")
+    options.add_argument("--only", help="some of the tables: floor,conv,autograd,small,growth,deep")
+    options.add_argument("--worker", choices=WAYS, help=argparse.SUPPRESS)
+    options.add_argument("--sizes", help=argparse.SUPPRESS)
+    given = options.parse_args(arguments)
+    (device,) = resolved(options, given.device)
     if given.worker:
         print(json.dumps(worker(given.worker, _shape(given.sizes), device)))
         return
-    torch.set_num_threads(1)
-    quick, cuda = given.quick, device.type == "cuda"
-
-    shapes = list(GPU_SHAPES if cuda else SHAPES)
-    if quick:
-        shapes = [s._replace(depth=max(2, s.depth // 5), trials=-(-s.trials // 4)) for s in shapes]
-    sections: dict[str, Callable[[], tuple[Table, list[Target]]]] = {
-        "floor": lambda: against_floor(shapes, 2 if quick else 7, device),
-        "conv": lambda: convolutions(CONVOLUTIONS[: 2 if quick else None], 3 if quick else 9, device),
-        "autograd": lambda: against_autograd(
-            Shape(1024, 128, 20 if quick else 200, 1), 1 if quick else 3, device, not quick
-        ),
-        "small": lambda: small_networks(100 if quick else 1000, 20 if quick else 100, 2 if quick else 5, device),
-        "growth": lambda: growth(
-            Shape(256, 32, 10 if quick else 50, 4 if quick else 16), (1, 2, 4), 2 if quick else 5, device
-        ),
-        "deep": lambda: deep(50 if quick else 1000, not quick),
-    }
-    chosen = given.only.split(",") if given.only else list(sections)
-    if unknown := set(chosen) - set(sections):
-        parser.error(f"--only takes {', '.join(sections)}, not {', '.join(sorted(unknown))}")
-
+    parts = sections(given.quick, device)
+    chosen = some(options, given.only, list(parts))
     where = machine()
-    tables, targets = [], []
-    for name in chosen:
-        table, claims = sections[name]()
-        tables.append(table)
-        targets += claims
-    tables.append(verdicts(targets))
-    if given.as_json:
-        facts = {**where, "accelerator": accelerator(device)}
-        print(json.dumps({"machine": facts, "tables": [asdict(t) for t in tables]}, indent=2))
-    else:
-        print("\n\n".join([f"{header(where)}\n{accelerator(device)}", *(t.markdown() for t in tables)]))
+    found = [parts[name]() for name in chosen]
+    targets = verdicts([target for _, claims in found for target in claims])
+    report(given.as_json, where, [*(table for table, _ in found), targets], [accelerator(device)])
 
 
 if __name__ == "__main__":

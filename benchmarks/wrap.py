@@ -2,36 +2,40 @@
 
 Usage: python -m benchmarks.wrap [--quick] [--shaping] [--json]
 
-As `benchmarks.solve`; about two minutes. ``--shaping`` sets Deep Kernel Shaping's own transformations beside, from the
-package ``dks``, installed with pip in a temporary environment: other conditions on the same form, so that time and how
-well either holds its own conditions can be compared, not the results.
+As `benchmarks.solve`; about two minutes. Deep Kernel Shaping's own transformations are set beside where its
+package ``dks`` is installed, and with ``--shaping`` from a temporary environment that pip installs it in: other
+conditions on the same form, so that time and how well either holds its own conditions can be compared, not the results.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import tempfile
 import time
-from dataclasses import asdict
 from functools import partial
 from itertools import pairwise
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import mpmath
 
-from benchmarks.simulate import Missing, install, rival
-from benchmarks.solve import (
+from benchmarks.common import (
+    Missing,
+    Rival,
     Table,
     Target,
+    at_least,
+    at_most,
     environment,
-    header,
+    having,
     in_turns,
     machine,
     milliseconds,
+    parser,
     ratios,
+    report,
+    rival,
     run,
+    skipped,
     snn,
     spread,
     verdicts,
@@ -40,7 +44,13 @@ from benchmarks.solve import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-SHAPING = ("dks", "autograd", "absl-py")
+SHAPING = Rival(
+    "Beside Deep Kernel Shaping",
+    "dks",
+    "dks",
+    ("dks", "autograd", "absl-py"),
+    "python -m benchmarks.wrap --shaping",
+)
 SHAPED = ("tanh", "softplus", "leaky_relu")
 EPSILONS = ("0.02", "0.03", "0.05")
 ONE, SECONDS_TARGET = "gelu", 0.5
@@ -73,62 +83,67 @@ def scale(act: str, params: dict[str, float]) -> float:
     return float(sum(max(abs(m - b) for m, b in zip(each, base, strict=True)) for each in moved) / 2**20)
 
 
-def in_process(acts: Sequence[str], rounded: bool) -> tuple[Table, list[Target]]:
-    """Seconds a solution within one process, and what its doubles leave of the conditions."""
+class Wrapped(NamedTuple):
+    """One activation: seconds over the epsilons, and what the doubles of the first leave, and may leave."""
+
+    act: str
+    walls: list[float]
+    cpus: list[float]
+    left: tuple[mpmath.mpf, mpmath.mpf]
+    allowed: float | None
+    gamma: float
+    bounds: Sequence[str]
+
+    @property
+    def share(self) -> float:
+        """Of what rounding may leave."""
+        return float(max(map(abs, self.left))) / self.allowed if self.allowed else 0.0
+
+    def row(self) -> tuple[str, ...]:
+        return (
+            self.act,
+            f"{median(self.walls):.2f}",
+            f"{median(self.cpus):.2f}",
+            *(mpmath.nstr(each, 2) for each in self.left),
+            "" if self.allowed is None else f"{self.allowed:.1e}",
+            f"{self.gamma:.6f}",
+            ", ".join(self.bounds),
+        )
+
+
+def wrapped(act: str, rounded: bool) -> Wrapped:
+    """Solved for every epsilon; ``rounded`` asks for what rounding may leave, which takes long."""
     from snn_cli import solve
 
+    walls, cpus, records = [], [], []
+    for epsilon in EPSILONS:
+        start, cpu = time.perf_counter(), time.process_time()
+        records.append(solve(act, epsilon))
+        walls.append(time.perf_counter() - start)
+        cpus.append(time.process_time() - cpu)
+    one = records[0]
+    params = dict(one.params)
+    allowed = scale(act, params) if rounded else None
+    return Wrapped(act, walls, cpus, conditions(act, params, EPSILONS[0]), allowed, one.gamma, one.active_bounds)
+
+
+def in_process(acts: Sequence[str], rounded: bool) -> tuple[Table, list[Target]]:
+    """Seconds a solution within one process, and what its doubles leave of the conditions."""
+    found = [wrapped(act, rounded) for act in acts]
     table = Table(
         "A wrapped activation, within one process",
         f"`solve(act, epsilon)`, medians over epsilon = {', '.join(EPSILONS)}, none solved before. What the\n"
         "printed doubles leave of the two conditions is evaluated by quadrature at 30 digits, which shares no code\n"
         "with the program; `rounding` is what the rounding of the exact parameters to doubles may leave.",
         ("act", "s", "CPU s", "E[F^2] - 1", "E[F'^2] - 1 - epsilon", "rounding", "gamma", "at an edge"),
+        [each.row() for each in found],
+        [{"act": each.act, "wall_s": each.walls, "cpu_s": each.cpus, "gamma": each.gamma} for each in found],
     )
-    targets = []
-    worst = 0.0
-    for act in acts:
-        walls, cpus, records = [], [], []
-        for epsilon in EPSILONS:
-            start, cpu = time.perf_counter(), time.process_time()
-            records.append(solve(act, epsilon))
-            walls.append(time.perf_counter() - start)
-            cpus.append(time.process_time() - cpu)
-        one = records[0]
-        second, gain = conditions(act, dict(one.params), EPSILONS[0])
-        allowed = scale(act, dict(one.params)) if rounded else None
-        if allowed:
-            worst = max(worst, float(max(abs(second), abs(gain))) / allowed)
-        table.rows.append(
-            (
-                act,
-                f"{median(walls):.2f}",
-                f"{median(cpus):.2f}",
-                mpmath.nstr(second, 2),
-                mpmath.nstr(gain, 2),
-                "" if allowed is None else f"{allowed:.1e}",
-                f"{one.gamma:.6f}",
-                ", ".join(one.active_bounds),
-            )
-        )
-        table.data.append({"act": act, "wall_s": walls, "cpu_s": cpus, "gamma": one.gamma})
-        if act == ONE:
-            targets.append(
-                Target(
-                    f"a wrapped {ONE} within one process, CPU s",
-                    f"at most {SECONDS_TARGET}",
-                    spread(cpus),
-                    median(cpus) <= SECONDS_TARGET,
-                )
-            )
+    claim = f"a wrapped {ONE} within one process, CPU s"
+    targets = [at_most(claim, SECONDS_TARGET, each.cpus) for each in found if each.act == ONE]
     if rounded:
-        targets.append(
-            Target(
-                "what the doubles leave of the conditions, of what rounding may leave",
-                "at most 1",
-                f"{worst:.2f} at worst",
-                worst <= 1,
-            )
-        )
+        claim = "what the doubles leave of the conditions, of what rounding may leave, the worst"
+        targets.append(at_most(claim, 1, [max(each.share for each in found)]))
     return table, targets
 
 
@@ -136,7 +151,7 @@ def shaped(interpreter: Sequence[str], turns: int) -> tuple[Table, list[Target]]
     """Whole processes, in turns."""
     env = environment("one")
     table = Table(
-        "Beside Deep Kernel Shaping",
+        SHAPING.title,
         "Whole processes, one thread. `x` is how many times longer it takes than\n"
         "`snn solve --act ACT --epsilon 0.02`. The last two columns are its own conditions, as it\n"
         "evaluates them itself.",
@@ -146,7 +161,7 @@ def shaped(interpreter: Sequence[str], turns: int) -> tuple[Table, list[Target]]
     for act in SHAPED:
         ours, theirs = in_turns(
             [
-                partial(run, snn("--act", act, "--epsilon", EPSILONS[0], "--json"), env),
+                partial(run, snn("solve", "--act", act, "--epsilon", EPSILONS[0], "--json"), env),
                 partial(run, [*interpreter, *rival("shaping", act)], env),
             ],
             turns,
@@ -167,42 +182,33 @@ def shaped(interpreter: Sequence[str], turns: int) -> tuple[Table, list[Target]]
             )
         )
         table.data.append({"act": act, "snn_s": walls[0], "dks_s": walls[1], "found": found})
-    claim = "dks as a process, times longer than `snn solve`"
-    return table, [Target(claim, "at least 1", spread(longer), min(longer) >= 1)]
+    return table, [at_least("dks as a process, times longer than `snn solve`", 1, longer, each=True)]
 
 
-def against_shaping(turns: int) -> tuple[Table, list[Target]]:
+def against_shaping(asked: bool, turns: int) -> tuple[Table, list[Target]]:
     """The table, or one that says why there is none."""
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            return shaped(install(folder, SHAPING), turns)
+        with having(SHAPING, asked) as interpreter:
+            return shaped(interpreter, turns)
     except (Missing, RuntimeError) as reason:
-        row = (" ".join(SHAPING), str(reason).replace("|", "/"))
-        text = "It could not be installed, or run, in an environment of its own."
-        return Table("Beside Deep Kernel Shaping: skipped", text, ("pip install", "reason"), [row]), []
+        return skipped(SHAPING, reason), []
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     from snn_cli.activations import BASELINES
 
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.wrap", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="few activations and turns")
-    parser.add_argument("--shaping", action="store_true", help="compare with the package dks, installed with pip")
-    parser.add_argument("--json", action="store_true", dest="as_json", help="print JSON, with every measurement")
-    given = parser.parse_args(arguments)
+    options = parser("wrap", __doc__)
+    options.add_argument(
+        "--shaping",
+        action="store_true",
+        help="where the package dks is not installed, install it with pip in a temporary environment",
+    )
+    given = options.parse_args(arguments)
     acts = (ONE, "relu") if given.quick else tuple(name for name in BASELINES if name != "linear")
-    where: dict[str, Any] = machine()
+    where = machine()
     table, targets = in_process(acts, not given.quick)
-    tables = [table]
-    if given.shaping:
-        beside, found = against_shaping(1 if given.quick else 5)
-        tables.append(beside)
-        targets += found
-    tables.append(verdicts(targets))
-    if given.as_json:
-        print(json.dumps({"machine": where, "tables": [asdict(t) for t in tables]}, indent=2))
-    else:
-        print("\n\n".join([header(where), *(t.markdown() for t in tables)]))
+    beside, found = against_shaping(given.shaping, 1 if given.quick else 5)
+    report(given.as_json, where, [table, beside, verdicts([*targets, *found])])
 
 
 if __name__ == "__main__":

@@ -6,12 +6,13 @@
 import time
 
 import torch
+from spirals import CLASSES, accuracy, training
 from torch import nn
 
 from snn_cli.nn import convert
 
 torch.set_num_threads(1)  # layers this small gain nothing from more
-DEPTH, WIDTH, CLASSES, STEPS = 60, 64, 3, 200
+DEPTH, WIDTH, STEPS = 60, 64, 200
 
 
 class Classifier(nn.Module):
@@ -32,30 +33,6 @@ class Classifier(nn.Module):
         return self.head(self.blocks(self.stem(x)))
 
 
-def spirals(n: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    label = torch.randint(CLASSES, (n,), generator=generator)
-    radius = torch.rand(n, generator=generator)
-    angle = 2 * torch.pi * (label / CLASSES + radius) + 0.1 * torch.randn(n, generator=generator)
-    return 2 * torch.stack([radius * angle.cos(), radius * angle.sin()], 1), label
-
-
-def train(model: nn.Module) -> tuple[float, float, float]:
-    """First and last loss, and the accuracy in evaluation."""
-    optimizer = torch.optim.Adam(model.parameters(), 3e-4)
-    generator, losses = torch.Generator().manual_seed(1), []
-    for _ in range(STEPS):
-        x, label = spirals(128, generator)
-        loss = nn.functional.cross_entropy(model(x), label)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    x, label = spirals(4000, torch.Generator().manual_seed(2))
-    with torch.no_grad():
-        accuracy = (model.eval()(x).argmax(1) == label).float().mean().item()
-    return losses[0], losses[-1], accuracy
-
-
 torch.manual_seed(0)
 converted = Classifier()
 report = convert(converted, "lselu", depth=DEPTH)
@@ -65,7 +42,8 @@ variants = {"batch normalization": Classifier(), "none": Classifier(norm=False),
 print(f"{'normalization':<20}  first loss  last loss  accuracy  seconds  parameters")
 for name, model in variants.items():
     start = time.perf_counter()
-    first, last, accuracy = train(model)
+    losses = list(training(model, STEPS))
     count = sum(p.numel() for p in model.parameters())
     took = time.perf_counter() - start
-    print(f"{name:<20}  {first:10.3f}  {last:9.3f}  {accuracy:8.3f}  {took:7.1f}  {count:10}")
+    correct = accuracy(model.eval(), 4000)
+    print(f"{name:<20}  {losses[0]:10.3f}  {losses[-1]:9.3f}  {correct:8.3f}  {took:7.1f}  {count:10}")

@@ -3,19 +3,12 @@
 import sys
 
 import torch
+from spirals import CLASSES, accuracy, training
 from torch import nn
 
 from snn_cli.nn import LSELU, self_normalizing_init_
 
-DEPTH, WIDTH, CLASSES, STEPS = 40, 64, 3, 400
-
-
-def spirals(n: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    label = torch.randint(CLASSES, (n,), generator=generator)
-    radius = torch.rand(n, generator=generator)
-    angle = 2 * torch.pi * (label / CLASSES + radius) + 0.1 * torch.randn(n, generator=generator)
-    return 2 * torch.stack([radius * angle.cos(), radius * angle.sin()], 1), label
-
+DEPTH, WIDTH, STEPS = 40, 64, 400
 
 torch.manual_seed(0)
 normalizing = "--with" in sys.argv
@@ -27,14 +20,6 @@ model = nn.Sequential(*layers, act, nn.Linear(WIDTH, CLASSES))
 if normalizing:
     self_normalizing_init_(model)
 
-optimizer = torch.optim.Adam(model.parameters(), 3e-4)
-generator = torch.Generator().manual_seed(1)
-for step in range(STEPS):
-    x, label = spirals(128, generator)
-    loss = nn.functional.cross_entropy(model(x), label)
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-    if step % 100 == 99:
-        x, label = spirals(2000, torch.Generator().manual_seed(2))
-        print(f"step {step + 1}: loss {loss.item():.3f}, accuracy {(model(x).argmax(1) == label).float().mean():.3f}")
+for step, loss in enumerate(training(model, STEPS), 1):
+    if step % 100 == 0:
+        print(f"step {step}: loss {loss:.3f}, accuracy {accuracy(model, 2000):.3f}")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+
 import pytest
 
 benchmarks = pytest.importorskip("benchmarks.__main__")
@@ -89,6 +92,55 @@ def test_a_benchmark_that_fails_leaves_its_section(run, monkeypatch, tmp_path, c
     assert benchmarks.main(["--output", str(path), "--only", "solve"]) == 1
     assert path.read_text() == before
     assert "exit code 7" in capsys.readouterr().err
+
+
+def test_problems_are_written_and_end_with_one(run, monkeypatch, tmp_path, capsys):
+    run("yes", "--only", "solve")
+    monkeypatch.setattr(benchmarks, "measure", lambda *_: {**found("yes"), "problems": ["a torn file"]})
+    path = tmp_path / "RESULTS.md"
+    path.write_text(OLD)
+    assert benchmarks.main(["--output", str(path), "--only", "solve"]) == 1
+    assert "today" in path.read_text()
+    assert "solve: a torn file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("code", "problems", "works"), [(0, [], 1), (1, ["x"], 1), (1, [], 0), (0, ["x"], 0), (2, [], 0)]
+)
+def test_the_exit_code_goes_with_what_is_found(monkeypatch, code, problems, works):
+    said = json.dumps({**found("yes"), "problems": problems}).encode()
+    monkeypatch.setattr(subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, code, said))
+    if works:
+        assert benchmarks.measure("solve", [])["problems"] == problems
+    else:
+        with pytest.raises(RuntimeError, match=f"exit code {code}"):
+            benchmarks.measure("solve", [])
+
+
+def test_a_short_run_leaves_the_full_tables(monkeypatch, tmp_path):
+    full, short = tmp_path / "RESULTS.md", tmp_path / "SHORT.md"
+    full.write_text(OLD)
+    monkeypatch.setattr(benchmarks, "RESULTS", full)
+    monkeypatch.setattr(benchmarks, "SHORT", short)
+    monkeypatch.setattr(benchmarks, "header", lambda machine: f"- date: {machine['date']}")
+    monkeypatch.setattr(benchmarks, "measure", lambda *_: found("no"))
+    assert benchmarks.main(["--only", "solve"]) == 0
+    assert full.read_text() == OLD
+    text = short.read_text()
+    assert text.startswith(f"{benchmarks.NEW.splitlines()[0]}\n\n{benchmarks.MISSED}:\n\n- ")
+    assert text.count("[RESULTS.md](RESULTS.md)") == text.count("    python -m benchmarks.solve --quick\n") == 1
+    assert benchmarks.main(["--only", "solve"]) == 0
+    assert short.read_text() == text
+    assert benchmarks.main(["--full", "--only", "solve"]) == 0
+    assert "today" in full.read_text()
+    assert short.read_text() == text
+
+
+def test_what_is_not_installed_is_left_out_by_name(run, monkeypatch, capsys):
+    lacking = benchmarks.SECTIONS["solve"]._replace(needs=("json", "no_module_of_this_name"))
+    monkeypatch.setitem(benchmarks.SECTIONS, "solve", lacking)
+    assert run("no", "--only", "solve") == OLD
+    assert "solve: left out, no_module_of_this_name not installed" in capsys.readouterr().err
 
 
 def test_every_section_has_its_benchmark():

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from claims import Check, Mean, Script, above, below, conclude, mean_of, parser
+from claims import Check, Mean, above, below, conclude, mean_of, parser, points, script_of
 
 from snn_cli import Training, train
 
@@ -116,19 +116,17 @@ def draw(found: Sequence[Compared], axes: Sequence[Any]) -> None:
     for panel, (options, records) in zip(axes, found, strict=False):
         means = [mean_of(POINT * a for a in r.accuracy.runs) for r in records]
         names = [r.variant.replace("+", "\n+") for r in records]
-        panel.errorbar(names, [m.value for m in means], [m.se for m in means], fmt="C0o", ms=4)
+        points(panel, names, means, 0)
         panel.tick_params(axis="x", labelsize=6)
         panel.set(ylabel="accuracy on test images, %", title=f"depth {options['depth']}")
 
 
-SCRIPT = Script(
-    __doc__, FULL, QUICK, measure, show, check,
-    [
-        f"reach the paper's {PAPER} points on CIFAR and Tiny ImageNet: their files are not at hand; --data, --data-dir",
-        "compare with batch normalization in MobileNet V1 on ImageNet: imagenet.py has the recipe",
-    ],
-    draw, 3,
-)  # fmt: skip
+SCRIPT = script_of(
+    __name__,
+    f"reach the paper's {PAPER} points on CIFAR and Tiny ImageNet: their files are not at hand; --data, --data-dir",
+    "compare with batch normalization in MobileNet V1 on ImageNet: imagenet.py has the recipe",
+    panels=3,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -108,10 +108,24 @@ class Script(NamedTuple):
     panels: int = 1
 
 
+def script_of(name: str, *limits: str, panels: int = 1) -> Script:
+    """The claim of a module of that name: its words, sizes and functions are called as the fields of `Script`."""
+    module = sys.modules[name]
+    return Script(
+        module.__doc__ or "", module.FULL, module.QUICK, module.measure, module.show, module.check, limits,
+        getattr(module, "draw", None), panels,
+    )  # fmt: skip
+
+
 def run(script: Script, argv: Sequence[str] | None = None) -> int:
     """The script from its command line; the exit code."""
     options = parser(script.doc, script.draw is not None).parse_args(argv)
     return conclude(script, script.quick if options.quick else script.full, getattr(options, "plot", None))
+
+
+def points(panel: Any, places: Sequence[Any], means: Sequence[Mean], color: int, size: float = 4, **words: Any) -> None:
+    """What was measured, with its standard errors."""
+    panel.errorbar(places, [m.value for m in means], [m.se for m in means], fmt=f"C{color}o", ms=size, **words)
 
 
 def parser(doc: str, figure: bool = True) -> argparse.ArgumentParser:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import mpmath
-from claims import Check, Script, equals, run
+from claims import Check, equals, run, script_of
 
 from snn_cli import Solution, analyze, solve
 
@@ -207,14 +207,12 @@ def draw(found: Found, axes: Sequence[Any]) -> None:
         panel.legend(title="epsilon")
 
 
-SCRIPT = Script(
-    __doc__, FULL, QUICK, measure, show, check,
-    [
-        "find an optimum without the bound lambda >= 1: gamma falls as lambda does, down to 0",
-        "compare with the parameters that the paper prints: its table is not at hand here",
-    ],
-    draw, 2,
-)  # fmt: skip
+SCRIPT = script_of(
+    __name__,
+    "find an optimum without the bound lambda >= 1: gamma falls as lambda does, down to 0",
+    "compare with the parameters that the paper prints: its table is not at hand here",
+    panels=2,
+)
 
 if __name__ == "__main__":
     sys.exit(run(SCRIPT))

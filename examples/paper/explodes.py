@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from claims import Check, Mean, Script, above, agrees, below, difference, mean_of, run
+from claims import Check, Mean, above, agrees, below, difference, mean_of, points, run, script_of
 
 from snn_cli import solve, verify
 
@@ -139,25 +139,19 @@ def draw(rows: Sequence[Row], axes: Sequence[Any]) -> None:
     axes[0].legend()
     for i, act in enumerate(ACTS):
         some = [r for r in rows if r.act == act]
-        axes[1].errorbar(
-            [r.depth for r in some],
-            [r.back.value - 1 for r in some],
-            [r.back.se for r in some],
-            fmt=f"C{i}o",
-            ms=3,
-            label=act,
-        )
+        left = [r.back._replace(value=r.back.value - 1) for r in some]
+        points(axes[1], [r.depth for r in some], left, i, 3, label=act)
         axes[1].plot([r.depth for r in some], [r.back_theory - 1 for r in some], f"C{i}-", lw=1)
     axes[1].set(xlabel="depth that epsilon = 1/depth is for", ylabel=f"left of q - 1 = 1 after {RETURN} layers")
     axes[1].set_ylim(0)
     axes[1].legend()
 
 
-SCRIPT = Script(
-    __doc__, FULL, QUICK, measure, show, check,
-    ["show that training fails for this reason: networks here have random weights; see accuracy.py"],
-    draw, 2,
-)  # fmt: skip
+SCRIPT = script_of(
+    __name__,
+    "show that training fails for this reason: networks here have random weights; see accuracy.py",
+    panels=2,
+)
 
 if __name__ == "__main__":
     sys.exit(run(SCRIPT))

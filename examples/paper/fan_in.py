@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from claims import Check, Mean, Script, agrees, run
+from claims import Check, Mean, agrees, points, run, script_of
 
 from snn_cli import simulate, solve, verify
 
@@ -161,22 +161,17 @@ def draw(rows: Sequence[Row], axes: Sequence[Any]) -> None:
     panel = axes[0]
     fan_ins = [r.fan_in for r in rows]
     panel.plot(fan_ins, [r.tolerance for r in rows], "C0-", lw=1, label="1 / (sqrt(N) E[f'])")
-    panel.errorbar(
-        fan_ins, [r.measured.value for r in rows], [r.measured.se for r in rows], fmt="C0o", ms=4, label="measured"
-    )
+    points(panel, fan_ins, [r.measured for r in rows], 0, label="measured")
     panel.axhline(float(SAME), color="0.6", lw=1, ls=":", label=f"a mean of {SAME}")
     panel.set(xscale="log", yscale="log", xlabel="fan-in N", ylabel="tolerated mean of the weights, in deviations")
     panel.legend()
 
 
-SCRIPT = Script(
-    __doc__, FULL, QUICK, measure, show, check,
-    [
-        "say how large the means of weights become when a network of ImageNet's size is trained; remedies.py looks at "
-        "those of a small one",
-    ],
-    draw,
-)  # fmt: skip
+SCRIPT = script_of(
+    __name__,
+    "say how large the means of weights become when a network of ImageNet's size is trained; remedies.py looks at "
+    "those of a small one",
+)
 
 if __name__ == "__main__":
     sys.exit(run(SCRIPT))

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from claims import Check, Script, complain, conclude, parser
+from claims import Check, complain, conclude, parser, script_of
 
 from snn_cli import InputError, MissingExtra
 
@@ -185,14 +185,12 @@ def check(found: Found) -> list[Check]:
     return checks
 
 
-SCRIPT = Script(
-    __doc__, FULL, QUICK, measure, show, check,
-    [
-        "train on ImageNet: 1.28 million images and days of a GPU are not at hand; the accuracy of 71.95% is not "
-        "checked, nor that it is above batch normalization's",
-        "run --device cuda, torchrun and a real learning rate schedule: the rehearsal is on a CPU",
-    ],
-)  # fmt: skip
+SCRIPT = script_of(
+    __name__,
+    "train on ImageNet: 1.28 million images and days of a GPU are not at hand; the accuracy of 71.95% is not "
+    "checked, nor that it is above batch normalization's",
+    "run --device cuda, torchrun and a real learning rate schedule: the rehearsal is on a CPU",
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from claims import Check, Mean, Script, above, agrees, below, mean_of, run
+from claims import Check, Mean, above, agrees, below, mean_of, points, run, script_of
 
 from snn_cli import simulate, solve, verify, verify_model
 
@@ -227,23 +227,20 @@ def draw(found: Found, axes: Sequence[Any]) -> None:
     names = [r.remedy for r in found.rows if r.share == found.rows[0].share]
     for i, share in enumerate(sorted({r.share for r in found.rows})):
         some = {r.remedy: r for r in found.rows if r.share == share}
-        logs = [some[name].log_q for name in names]
-        axes[0].errorbar(
-            names, [q.value for q in logs], [q.se for q in logs], fmt=f"C{i}o", ms=4, label=f"{share:g} tolerances"
-        )
+        points(axes[0], names, [some[name].log_q for name in names], i, label=f"{share:g} tolerances")
     axes[0].set(ylabel="log10 q at the last layer")
     axes[0].legend()
     bars = {"at the start": mean_of(before for before, _ in found.trained["nothing"])}
     bars |= {name: mean_of(after for _, after in seeds) for name, seeds in found.trained.items()}
-    axes[1].errorbar(list(bars), [m.value for m in bars.values()], [m.se for m in bars.values()], fmt="C0o", ms=4)
+    points(axes[1], list(bars), list(bars.values()), 0)
     axes[1].set(ylabel="|mean of the weights|, in tolerances, trained")
 
 
-SCRIPT = Script(
-    __doc__, FULL, QUICK, measure, show, check,
-    ["train a network of ImageNet's fan-in, where the paper reports that the remedies count"],
-    draw, 2,
-)  # fmt: skip
+SCRIPT = script_of(
+    __name__,
+    "train a network of ImageNet's fan-in, where the paper reports that the remedies count",
+    panels=2,
+)
 
 if __name__ == "__main__":
     sys.exit(run(SCRIPT))

@@ -16,7 +16,7 @@ from fractions import Fraction
 from itertools import zip_longest
 from typing import Any, NamedTuple
 
-from claims import Check, Mean, Script, above, agrees, difference, mean_of, run
+from claims import Check, Mean, above, agrees, difference, mean_of, points, run, script_of
 
 from snn_cli import Solution, solve, verify
 
@@ -197,26 +197,17 @@ def draw(found: Found, axes: Sequence[Any]) -> None:
     for i, (act, curve) in enumerate(found.curves.items(), 1):
         panel.plot([s.epsilon for s in curve], [s.gamma for s in curve], f"C{i}-", lw=1, label=act)
         some = [m for m in found.measured if m.solution.act == act]
-        panel.errorbar(
-            [m.solution.epsilon for m in some],
-            [m.gamma.value for m in some],
-            [m.gamma.se for m in some],
-            fmt=f"C{i}o",
-            ms=3,
-        )
+        points(panel, [m.solution.epsilon for m in some], [m.gamma for m in some], i, 3)
     panel.plot([found.selu.epsilon], [found.selu.gamma], "C0*", ms=8, label="selu")
     panel.set(xscale="log", xlabel="epsilon", ylabel="gamma (points: measured)")
     panel.legend()
 
 
-SCRIPT = Script(
-    __doc__, FULL, QUICK, measure, show, check,
-    [
-        "say that lSELU at 1/depth is stronger than SELU at its own 0.0716: it is not, only stronger than SELU's form "
-        "at the same epsilon",
-    ],
-    draw,
-)  # fmt: skip
+SCRIPT = script_of(
+    __name__,
+    "say that lSELU at 1/depth is stronger than SELU at its own 0.0716: it is not, only stronger than SELU's form "
+    "at the same epsilon",
+)
 
 if __name__ == "__main__":
     sys.exit(run(SCRIPT))
