@@ -18,10 +18,11 @@ from snn_cli.arithmetic.multiprecision import fraction
 from snn_cli.errors import CannotCompute, MissingExtra
 from snn_cli.exact import decimal_bounds, nearest_double
 from snn_cli.gaussian import moments
+from snn_cli.records.solution import MOMENTS
 
 if TYPE_CHECKING:
     from snn_cli.arithmetic.protocol import Arithmetic, Value
-    from snn_cli.solver import Problem
+    from snn_cli.problem import Problem
 
 Enclosure = tuple[tuple[str, tuple[str, str]], ...]
 
@@ -189,7 +190,7 @@ def _prove(problem: Problem, newton: _Newton) -> dict[str, Value] | None:
         return None
     values = _with_known(balls, problem, proved)
     found = moments(problem.family.shape(balls, {p: values[p] for p in problem.family.parameters}))
-    for name in ("mean", "second_moment", "chi", "gamma", "kappa", "mean_slope"):
+    for name in MOMENTS:
         values[name] = getattr(found, name)
     values.setdefault("epsilon", found.chi - 1)
     if problem.closure == "lambda_min":

@@ -111,6 +111,18 @@ def nearest_double(x: Fraction) -> float:
     return x.numerator / x.denominator
 
 
+def significant_bits(digits: int | None) -> int:
+    """Bits that a double and, if given, that many decimal digits take."""
+    return 53 if digits is None else max(53, digits * 3322 // 1000 + 4)
+
+
+def same_rounding(lo: Fraction, hi: Fraction, digits: int | None) -> bool:
+    """Whether all between two numbers has the same nearest double and, if given, the same decimal digits."""
+    if nearest_double(lo) != nearest_double(hi):
+        return False
+    return digits is None or decimal_string(lo, digits) == decimal_string(hi, digits)
+
+
 def decimal_string(x: Fraction, digits: int, rounding: str = ROUND_HALF_EVEN) -> str:
     """``x`` to ``digits`` significant decimal digits, trailing zeros kept; correctly rounded in the given direction."""
     if not x:

@@ -77,7 +77,7 @@ def test_a_wrong_centre_is_not_certified():
     """Krawczyk's test must reject a box without a zero."""
     from snn_cli.activations import get
     from snn_cli.certify import _linearised
-    from snn_cli.solver import Problem
+    from snn_cli.problem import Problem
 
     problem = Problem(get("lselu"), "lambda_min", Fraction(3, 100), Fraction(1), None)
     right = dict(solve("lselu", "0.03", digits=40).decimals)
@@ -98,7 +98,7 @@ def _proof(problem, centre):
 def test_nothing_is_proved_where_nothing_solves():
     """Epsilon beyond the feasible range: the test fails wherever it is made, next to the merged solutions too."""
     from snn_cli.activations import get
-    from snn_cli.solver import Problem
+    from snn_cli.problem import Problem
 
     end = {name: Fraction(value) for name, value in solve("lselu", "1.4295931339446557").params.items()}
     for epsilon in ("1.43", "1.5"):
@@ -115,7 +115,7 @@ def test_a_wrong_double_is_not_certified(name):
 
     from snn_cli.activations import get
     from snn_cli.certify import enclose
-    from snn_cli.solver import Problem
+    from snn_cli.problem import Problem
 
     problem = Problem(get("lselu"), "lambda_min", Fraction(3, 100), Fraction(1), None)
     s = solve("lselu", "0.03", digits=60)
@@ -129,9 +129,9 @@ def test_a_wrong_double_is_not_certified(name):
 
 def _near(problem):
     """Multiprecision values close to the solution."""
-    from snn_cli.solver import _Evaluation
+    from snn_cli.solver.evaluation import Evaluation
 
-    evaluation = _Evaluation(problem)
+    evaluation = Evaluation(problem)
     evaluation.decide(None)
     return evaluation.state.values
 
@@ -171,7 +171,7 @@ def test_the_printed_bounds_hold_one_solution(lam, epsilon, digits):
 def test_bounds_around_two_solutions_are_refused():
     from snn_cli.activations import get
     from snn_cli.certify import _linearised, _only
-    from snn_cli.solver import Problem
+    from snn_cli.problem import Problem
 
     problem = Problem(get("lselu"), "lambda", Fraction("0.6963548"), Fraction("1.23"), None)
     with flint.ctx.workprec(200):

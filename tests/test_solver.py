@@ -667,13 +667,13 @@ def test_a_negative_alpha_is_not_chosen():
     """Not even where its gamma or its mean is the smaller."""
     from snn_cli.activations import get
     from snn_cli.arithmetic.multiprecision import Multiprecision
-    from snn_cli.solver import _choose
+    from snn_cli.solver.branches import choose
 
     ar = Multiprecision(100)
 
     def selu(lam, alpha):
         return {"lambda": ar.number(lam), "alpha": ar.number(alpha)}
 
-    assert _choose(ar, get("selu"), [selu(1, Fraction(-1, 10)), selu(1, 1), selu(1, 2)]) == 1
-    assert _choose(ar, get("selu"), [selu(-1, Fraction(1, 10)), selu(1, 2), selu(1, 1)]) == 2
-    assert _choose(ar, get("selu"), [selu(1, -1), selu(1, 1)]) == 1
+    assert choose(ar, get("selu"), [selu(1, Fraction(-1, 10)), selu(1, 1), selu(1, 2)]) == 1
+    assert choose(ar, get("selu"), [selu(-1, Fraction(1, 10)), selu(1, 2), selu(1, 1)]) == 2
+    assert choose(ar, get("selu"), [selu(1, -1), selu(1, 1)]) == 1

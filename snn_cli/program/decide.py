@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from snn_cli.arithmetic.multiprecision import fraction
 from snn_cli.errors import CannotCompute
-from snn_cli.exact import decimal_string, nearest_double
+from snn_cli.exact import same_rounding, significant_bits
+from snn_cli.problem import MARGIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-_MARGIN = 24  # bits beyond those printed
 _RISES = 6
 
 
@@ -32,8 +32,7 @@ def decide(
     value that falls with the precision, to below what guard bits could leave, is zero by a symmetry. What is known
     exactly is taken as it is. Raises CannotCompute where a rounding stays open.
     """
-    wanted = 53 if digits is None else max(53, digits * 3322 // 1000 + 4)
-    precision = wanted + guard + _MARGIN
+    precision = significant_bits(digits) + guard + MARGIN
     previous = evaluate(precision)
     for _ in range(_RISES):
         precision += 64
@@ -62,14 +61,8 @@ def _rounded(
         error = max(abs(here - before), abs(here) / (1 << bits))
         if max(abs(here), abs(before)) < Fraction(1, 1 << (3 * (bits - 64)) // 4):
             values[name] = Fraction(0)
-        elif _same(here - error, here + error, digits):
+        elif same_rounding(here - error, here + error, digits):
             values[name] = here
         else:
             return None
     return values
-
-
-def _same(lo: Fraction, hi: Fraction, digits: int | None) -> bool:
-    if nearest_double(lo) != nearest_double(hi):
-        return False
-    return digits is None or decimal_string(lo, digits) == decimal_string(hi, digits)

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from snn_cli.arithmetic.multiprecision import context, fraction
 from snn_cli.errors import CannotCompute, InputError, NoSolution
 from snn_cli.exact import decimal_string, nearest_double
+from snn_cli.problem import LARGE_FLUCTUATION, NEARLY_LINEAR
 from snn_cli.program.bounds import Bound, limits
 from snn_cli.program.decide import Decided, decide
 from snn_cli.program.kkt import Point
 from snn_cli.program.wrap import AMPLITUDE, Cone, Optimum, Problem, Search, starts
 from snn_cli.records import Note, Params, Solution
+from snn_cli.records.solution import MOMENTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,14 +24,6 @@ if TYPE_CHECKING:
     from snn_cli.activations.family import Baseline
     from snn_cli.program.request import Free, Wrap
     from snn_cli.program.wrap import Start
-
-MOMENTS = ("mean", "second_moment", "chi", "gamma", "kappa", "mean_slope")
-
-NEARLY_LINEAR = 1e-3
-"""Share of ``E[f^2]`` outside the constant and linear Hermite modes below which f is called nearly linear."""
-
-_LARGE_FLUCTUATION = 0.25
-"""Stationary ``Var(delta)``, a deviation of one half, from which the expansion in delta is called extrapolated."""
 
 _GUARD = 64  # bits that cancellation may cost
 _TIED = 2.0**-60
@@ -444,7 +438,7 @@ def _extrapolated(optimum: Optimum, chosen: _Chosen, fan_in: int) -> bool:
     mp = context(_BASE)
     found = optimum.at(mp, [mp.mpf(v) for v in chosen.point.x])[1]
     rates = drift.at(mp, optimum, [found[name].value for name in "abcd"], fan_in)
-    return bool(rates.q_variance > _LARGE_FLUCTUATION)
+    return bool(rates.q_variance > LARGE_FLUCTUATION)
 
 
 def _residuals(optimum: Optimum, decided: Decided, params: dict[str, float]) -> dict[str, float]:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 VERSION = 1
 """Format version of every record; a reader refuses any other."""
 
+MOMENTS = ("mean", "second_moment", "chi", "gamma", "kappa", "mean_slope")
+"""Names of the moments that a solution has."""
+
 
 class Note(str, Enum):
     """Facts that a user must know about a result; ``reports.notes`` makes the sentences."""
@@ -294,7 +297,7 @@ class _Scalar:
 
 _OPTIONAL = ("digits", "decimals", "enclosure")
 _SOLUTION_FIELDS = tuple(name for name in Solution.__dataclass_fields__ if name not in _OPTIONAL)
-_FLOATS = ("epsilon", "mean", "second_moment", "chi", "gamma", "kappa", "mean_slope")
+_FLOATS = ("epsilon", *MOMENTS)
 
 
 def finite(value: Any) -> Any:
