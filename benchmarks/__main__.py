@@ -4,9 +4,9 @@ Usage: python -m benchmarks [--full] [--only solve,simulate,...] [--output FILE]
 
 Run it with the Python in whose environment the project is installed, with the extras ``all`` and ``test``. Each
 benchmark is a process of its own, one after another. Without ``--full`` the sizes fit two cores and ten minutes, their
-ratios have wide ranges, nothing is loaded from the network, and the tables go to ``benchmarks/SHORT.md``. A full run
+ratios have wide ranges, nothing is loaded from the network, and the tables go to ``benchmarks/RESULTS.md``. A full run
 takes hours, most of them training, installs the packages that it compares with in temporary environments, and its
-tables go to ``benchmarks/RESULTS.md``, which a short run leaves as it is unless it is named with ``--output``.
+tables go to ``benchmarks/FULL.md``, which a short run leaves as it is unless it is named with ``--output``.
 
 In the file each benchmark has a section: what stands between its heading and its command is kept, all below is made
 again; sections that were not asked for stay as they are, and the list of what misses its target, on top, is made from
@@ -31,11 +31,11 @@ from benchmarks.common import Table, header, some
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-RESULTS, SHORT = (Path(__file__).with_name(name) for name in ("RESULTS.md", "SHORT.md"))
-NEW = """# Benchmarks, at short sizes
+RESULTS, FULL = (Path(__file__).with_name(name) for name in ("RESULTS.md", "FULL.md"))
+NEW = """# Benchmarks
 
-Made by `python -m benchmarks` in ten minutes of two cores, so that ranges are wide. [RESULTS.md](RESULTS.md) has the
-same tables of a full run, and says how to read them.
+Made by `python -m benchmarks` in ten minutes of two cores, so that ranges are wide. [FULL.md](FULL.md) has the same
+tables of a full run, and says how to read them.
 """
 """What a file begins with that was not there."""
 
@@ -120,13 +120,13 @@ def assembled(top: str, sections: dict[str, str]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--full", action="store_true", help="the sizes of RESULTS.md, hours")
+    parser.add_argument("--full", action="store_true", help="the sizes of FULL.md, hours")
     parser.add_argument("--only", help=f"some of {','.join(SECTIONS)}")
-    parser.add_argument("--output", type=Path, help="the file to rewrite (benchmarks/SHORT.md; of --full RESULTS.md)")
+    parser.add_argument("--output", type=Path, help="the file to rewrite (benchmarks/RESULTS.md; of --full FULL.md)")
     parser.add_argument("--print", action="store_true", dest="shown", help="print the sections, rewrite nothing")
     given = parser.parse_args(arguments)
     chosen = some(parser, given.only, list(SECTIONS))
-    output = given.output or (RESULTS if given.full else SHORT)
+    output = given.output or (FULL if given.full else RESULTS)
 
     start, good = time.perf_counter(), True
     for name in chosen:

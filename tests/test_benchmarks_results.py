@@ -118,17 +118,17 @@ def test_the_exit_code_goes_with_what_is_found(monkeypatch, code, problems, work
 
 
 def test_a_short_run_leaves_the_full_tables(monkeypatch, tmp_path):
-    full, short = tmp_path / "RESULTS.md", tmp_path / "SHORT.md"
+    full, short = tmp_path / "FULL.md", tmp_path / "RESULTS.md"
     full.write_text(OLD)
-    monkeypatch.setattr(benchmarks, "RESULTS", full)
-    monkeypatch.setattr(benchmarks, "SHORT", short)
+    monkeypatch.setattr(benchmarks, "FULL", full)
+    monkeypatch.setattr(benchmarks, "RESULTS", short)
     monkeypatch.setattr(benchmarks, "header", lambda machine: f"- date: {machine['date']}")
     monkeypatch.setattr(benchmarks, "measure", lambda *_: found("no"))
     assert benchmarks.main(["--only", "solve"]) == 0
     assert full.read_text() == OLD
     text = short.read_text()
     assert text.startswith(f"{benchmarks.NEW.splitlines()[0]}\n\n{benchmarks.MISSED}:\n\n- ")
-    assert text.count("[RESULTS.md](RESULTS.md)") == text.count("    python -m benchmarks.solve --quick\n") == 1
+    assert text.count("[FULL.md](FULL.md)") == text.count("    python -m benchmarks.solve --quick\n") == 1
     assert benchmarks.main(["--only", "solve"]) == 0
     assert short.read_text() == text
     assert benchmarks.main(["--full", "--only", "solve"]) == 0
