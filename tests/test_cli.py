@@ -665,3 +665,17 @@ def test_examples_run(script):
     done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=240)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
+
+
+def test_the_modules_of_the_command_line_import_each_other_in_one_direction():
+    """Whatever is imported anywhere in a file, except for type checking: there is an order in which all go down."""
+    from graphlib import TopologicalSorter
+
+    from test_layers import imports
+
+    folder = Path(snn_cli.__file__).parent / "cli"
+    found = {f"snn_cli.cli.{path.stem}": set(imports(path)) for path in folder.glob("*.py")}
+    graph = {name: names & found.keys() for name, names in found.items()}
+    order = list(TopologicalSorter(graph).static_order())
+    assert order.index("snn_cli.cli.exits") < order.index("snn_cli.cli.solve")
+    assert order.index("snn_cli.cli.group") < order.index("snn_cli.cli.main")
