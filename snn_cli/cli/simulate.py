@@ -216,23 +216,32 @@ def _report(output: Output, form: str, requests: list[dict[str, Any]], profile: 
         return lambda _record: None  # compared when all are there
     from snn_cli.reports.propagation_table import Listing
 
-    listing = Listing(
-        [name for name in SWEPT if len({str(request.get(name)) for request in requests}) > 1],
-        width=output.width,
-        color=output.color,
-    )
+    swept = [name for name in SWEPT if len({str(request.get(name)) for request in requests}) > 1]
+    sizes = {
+        field: max(len(_words(request, name)) for request in requests)
+        for name, field in (("act", "act"), ("depth", "depth"), ("fanin", "fan_in"))
+    }
+    listing = Listing(swept, sizes=sizes, width=output.width, color=output.color)
     return lambda record: output.write(listing(record))
+
+
+def _words(request: dict[str, Any], name: str) -> str:
+    """Of a request, what a column of words will hold."""
+    if name == "act" and "params" in request:
+        return str(request["params"].get("act"))
+    return str(request.get(name))
 
 
 def _conclude(output: Output, records: list[Propagation]) -> None:
     from snn_cli.reports import propagation_table as table
+    from snn_cli.reports.layout import wrapped
 
     if len(records) <= SIDE_BY_SIDE:
         style = {"shorten": output.terminal, "color": output.color, "braille": output.unicode}
         output.write(table.comparison(records, width=output.width, **style))
     else:
         text = table.conclusion(records, shorten=output.terminal)
-        output.write("\n" + "\n".join(table.wrapped(text, output.width)))
+        output.write("\n" + "\n".join(wrapped(text, output.width)))
 
 
 def _figures(given: dict[str, Any]) -> list[Callable[[list[Propagation]], None]]:

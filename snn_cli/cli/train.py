@@ -95,9 +95,10 @@ def command(**given: Any) -> int:
     asked |= {"expr": given["expr"], "set": options.single_values(given["values"])}
     figure = _figure(given)
     from snn_cli.engine.distributed import OfOneRank, rank
-    from snn_cli.training.compare import train
+    from snn_cli.training.compare import DEFAULT_ACT, train
 
-    report, conclusion = _report(output, form)
+    named = acts or ([] if given["expr"] else options.split([DEFAULT_ACT]))
+    report, conclusion = _report(output, form, [*named, *given["expr"]])
     records: list[Training] = []
 
     def finished(record: Training) -> None:
@@ -160,7 +161,7 @@ def _bar(output: Output, verbose: bool) -> Callable[[Progress], None] | None:
     return show
 
 
-def _report(output: Output, form: str) -> tuple[Callable[[Training], None], Callable[[], None]]:
+def _report(output: Output, form: str, names: list[str]) -> tuple[Callable[[Training], None], Callable[[], None]]:
     if form == "json":
         from snn_cli.reports.json import line
 
@@ -170,7 +171,7 @@ def _report(output: Output, form: str) -> tuple[Callable[[Training], None], Call
     if form == "csv":
         rows = Rows()
         return lambda record: output.write(rows(record)), lambda: None
-    table = Table(width=output.width, shorten=output.terminal, color=output.color)
+    table = Table(names, width=output.width, shorten=output.terminal, color=output.color)
 
     def conclude() -> None:
         if text := table.conclusion():

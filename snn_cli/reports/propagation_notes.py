@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from snn_cli.records import Note
-from snn_cli.reports.notes import called
+from snn_cli.reports.notes import called, factor, number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,26 +71,6 @@ def sentence(note: Note, record: Propagation, shorten: bool = False) -> str:
         q=number(record.fixed_point.q, shorten),
         restoring=number(record.mean_path.restoring_sigma_w, shorten),
     )
-
-
-def number(x: float | None, shorten: bool, digits: int = 4) -> str:
-    """With every digit, or to a few; a dash where there is none."""
-    if x is None or not math.isfinite(x):
-        return "-"
-    if isinstance(x, int):
-        return str(x)
-    return f"{x:.{digits}g}" if shorten else repr(x)
-
-
-def factor(log: float | None, shorten: bool, digits: int = 4) -> str:
-    """``e^log`` as a decimal, also where a double overflows."""
-    if log is None:
-        return "-"
-    if abs(log) < 700:
-        return number(math.exp(log), shorten, digits)
-    exponent = math.floor(log / math.log(10))
-    mantissa = math.exp(log - exponent * math.log(10))
-    return f"{mantissa:.{digits - 1}f}e{exponent:+d}" if shorten else f"{mantissa!r}e{exponent:+d}"
 
 
 def label(record: Propagation, records: Sequence[Propagation]) -> str:
