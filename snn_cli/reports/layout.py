@@ -127,14 +127,14 @@ class Listing:
 
     def __init__(self, heads: Sequence[Column], width: int, color: bool = False, *, notes: bool = False) -> None:
         self._heads, self._width, self._color, self._notes = heads, width, color, notes
-        fitting = [digits for digits in range(FEWEST, DIGITS + 1) if sum(self._cells(digits)) <= width]
+        room = width - (len(heads) - 1)  # a space between one and the next
+        fitting = [digits for digits in range(FEWEST, DIGITS + 1) if sum(self._cells(digits)) <= room]
         self.digits = max(fitting, default=0)
         self._started = False
 
     def _cells(self, digits: int) -> list[int]:
         sizes = [digits + _EXTRA if head.size is None else head.size for head in self._heads]
-        sizes = [max(size, len(head.name)) + 1 for size, head in zip(sizes, self._heads, strict=True)]
-        return [*sizes[:-1], sizes[-1] - 1]
+        return [max(size, len(head.name)) for size, head in zip(sizes, self._heads, strict=True)]
 
     def number(self, value: float | None) -> str:
         """To the digits that fit; a dash where there is none."""
@@ -155,7 +155,7 @@ class Listing:
         return "\n".join(lines)
 
     def _row(self, cells: Sequence[str], notes: Sequence[str]) -> list[str]:
-        line = "".join(f"{cell:<{size}}" for cell, size in zip(cells, self._cells(self.digits), strict=True))
+        line = " ".join(f"{cell:<{size}}" for cell, size in zip(cells, self._cells(self.digits), strict=True))
         whole = f"{line} {' '.join(notes)}".rstrip()
         if len(whole) <= self._width:
             return [whole]

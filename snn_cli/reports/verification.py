@@ -10,6 +10,7 @@ from snn_cli.reports.csv import Lines
 from snn_cli.reports.layout import DIGITS, bold, joined, sentences, wrapped
 from snn_cli.reports.layout import table as table_of
 from snn_cli.reports.notes import called, factor, number
+from snn_cli.reports.propagation_notes import SHARED
 from snn_cli.reports.propagation_table import Band, chart
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ _ROWS = (
     ("q, variance", "q_variance", None),
 )
 
-_SENTENCES = {
+_SENTENCES = SHARED | {
     Note.NO_FINITE_THEORY: "There is no theory of this network at its fan-in: what stands beside it is infinite width.",
     Note.FINITE_CHANNELS: (
         "Theory: infinite width and the first order in 1/channels, noise averaged over the positions too; allowed is "
@@ -49,10 +50,6 @@ _SENTENCES = {
         "of the mean of f."
     ),
     Note.THEORY_VOID: "With this mean in the weights there is no typical network: theory has nothing to say.",
-    Note.OWN_MEANS_GROW: (
-        "Centralized activations lose the mean that all inputs share; at this mean in the weights what an input has of "
-        "its own still grows with every layer, and real networks run off. Centralize the weights instead."
-    ),
     Note.CENTRALIZATION_SHIFTS: (
         "Centralization removes the mean of f from the second moment: q does not settle at 1. Solve with --zero-mean."
     ),
@@ -64,15 +61,6 @@ _SENTENCES = {
         "These networks cannot tell the prediction at this fan-in from that of infinite width; --trials {needed} would."
     ),
     Note.FINITE_WIDTH_EXTRAPOLATED: "q fluctuates by more than half of itself: theory is stretched at this fan-in.",
-    Note.CORRELATION_NOT_FOLLOWED: (
-        "f changes too often within reach of these second moments for correlations to be followed."
-    ),
-    Note.EXTRAPOLATED_IN_Q: (
-        "f overflows, or oscillates too fast to be resolved, at second moments on the way: there V is extrapolated "
-        "as a power of q."
-    ),
-    Note.NEVER_SETTLES: "gamma is not below 1: the spread of q grows with every layer.",
-    Note.EVERY_SECOND_MOMENT_FIXED: "Every second moment is a fixed point: nothing brings q back.",
     Note.NO_FIXED_POINT: "Theory: q grows without end.",
     Note.VANISHES: "Theory: q shrinks to 0.",
     Note.OVERFLOW: "Theory: q overflows on the way.",
