@@ -95,11 +95,16 @@ def figure(records: Sequence[Propagation]) -> Any:
     axes = figure.subplots()
     pen_of = {id(line): pen for line, pen in zip(lines, pens, strict=True)}
     row = min(0.1, 0.5 / max(1, len(free)))
-    low, top = _axes_and_levels(axes, lines, [drawing.log10(abs(mean)) for mean in asked], row)
+    levels = [drawing.log10(abs(mean)) for mean in asked]
+    crossings = [(x, level) for level in sorted(set(levels)) for line in limited for x in _crossings(line, level)]
+    low, top = _ends(axes, lines, levels, crossings, row)
     for line, width in zip(limited, drawing.nested([[*line.x, *line.y] for line in limited]), strict=True):
         drawing.line(axes, line.x, line.y, pen_of[id(line)], width, dots=True)
     for k, line in enumerate(free):
         _no_limit(axes, line, pen_of[id(line)], 1 - row * (k + 0.75), row)
+    for level in levels:
+        axes.axhline(level, **_ASKED)
+    _mark(axes, crossings, axes.get_xlim(), low)
     axes.set_xlabel(settings.SETTINGS["fan_in"].axis)
     drawing.log_ticks(axes.xaxis, *axes.get_xlim(), {_width(record) or 1 for record in records}, most=9)
     axes.set_ylabel("weight mean / weights' deviation")
@@ -112,25 +117,24 @@ def figure(records: Sequence[Propagation]) -> Any:
     return figure
 
 
-def _axes_and_levels(
-    axes: Any, lines: Sequence[_Tolerance], levels: Sequence[float], row: float
+def _ends(
+    axes: Any,
+    lines: Sequence[_Tolerance],
+    levels: Sequence[float],
+    crossings: Sequence[tuple[float, float]],
+    row: float,
 ) -> tuple[float, float]:
-    """Limits of the axes, and the weight means asked for with the fan-ins at which they become too much.
+    """Set the limits of the axes, with room for what is written at the crossings.
 
-    Returns the lower end of the axis and the upper one without the rows, of this height, of what has no limit.
+    Returns the lower end of the ordinate, and the upper one without the rows, of this height, of what has no limit.
     """
     limited = [line for line in lines if not line.unlimited]
     count = len(lines) - len(limited)
-    crossings = [(x, level) for level in sorted(set(levels)) for line in limited for x in _crossings(line, level)]
-    across = drawing.limits([x for line in lines for x in line.x], 0.6, 0.04)
     low, top = drawing.limits([*(y for line in limited for y in line.y), *levels], 0.5, 0.08)
     if crossings:
         low = min(low, min(level for _, level in crossings) - 0.45 * (top - low))
-    axes.set_xlim(*across)
+    axes.set_xlim(*drawing.limits([x for line in lines for x in line.x], 0.6, 0.04))
     axes.set_ylim(low, top + (top - low) * row * count / (1 - row * count))
-    for level in levels:
-        axes.axhline(level, **_ASKED)
-    _mark(axes, crossings, across, low)
     return low, top
 
 
