@@ -570,6 +570,39 @@ def test_everything_fits_the_width(args, columns):
         assert set(dict(solve("lselu", "0.1", digits=20).decimals).values()) <= set(words)
 
 
+FORMULA = ["analyze", "--expr", "where(x > 0, x, a*(exp(x) - 1)) + b*tanh(x)", "--set", "a=1.2,1.3", "--set", "b=0.1"]
+COMPARED = ["simulate", "--depth", "8", "--fanin", "64", "--no-profile"]
+SWEPT = ["simulate", "--act", "lselu", "--depth", "10:200:8", "--fanin", "64", "--no-profile"]
+
+
+@pytestmark_terminal
+@pytest.mark.parametrize(
+    ("args", "columns", "kept"),
+    [
+        (["analyze", "--act", "selu,relu,gelu"], 80, ("0.782648", "1.41421", "0.455851")),
+        (FORMULA, 20, ("0.810561", "1.10853", "a = 1.3")),
+        (COMPARED, 20, ("gamma 0.782648", "tolerance (deviations) 0.126874")),
+        (SWEPT, 60, ("finite-width-extrapolated", "lselu depth 200")),
+    ],
+    ids=["analyze", "formula", "compared", "swept"],
+)
+def test_tables_of_every_command_fit_the_width(args, columns, kept):
+    """Nothing is left out; what is longer than the line stands on a line of its own, and is not broken."""
+    shown = in_terminal(args, columns=columns, env={"NO_COLOR": "1", "PYTHONIOENCODING": "ascii"})
+    lines = shown.splitlines()
+    assert max(map(len, lines)) <= max(columns, 36)
+    assert len(lines) < 120
+    assert all(text in " ".join(shown.split()) for text in kept)
+
+
+@pytestmark_terminal
+def test_columns_of_the_environment_go_before_the_terminal():
+    args = ["solve", "--act", "lselu,sselu", "--epsilon", "0.01,0.1"]
+    shown = [in_terminal(args, columns=columns, env={"NO_COLOR": "1", "COLUMNS": "60"}) for columns in (60, 100)]
+    assert shown[0] == shown[1]
+    assert 0 < max(map(len, shown[0].splitlines())) <= 60
+
+
 @pytestmark_terminal
 def test_messages_do_not_share_a_line_with_the_counter(tmp_path):
     import pty
@@ -665,3 +698,17 @@ def test_examples_run(script):
     done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=240)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
+
+
+def test_the_modules_of_the_command_line_import_each_other_in_one_direction():
+    """Whatever is imported anywhere in a file, except for type checking: there is an order in which all go down."""
+    from graphlib import TopologicalSorter
+
+    from test_layers import imports
+
+    folder = Path(snn_cli.__file__).parent / "cli"
+    found = {f"snn_cli.cli.{path.stem}": set(imports(path)) for path in folder.glob("*.py")}
+    graph = {name: names & found.keys() for name, names in found.items()}
+    order = list(TopologicalSorter(graph).static_order())
+    assert order.index("snn_cli.cli.exits") < order.index("snn_cli.cli.solve")
+    assert order.index("snn_cli.cli.group") < order.index("snn_cli.cli.main")

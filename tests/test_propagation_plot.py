@@ -19,6 +19,8 @@ import pytest
 from snn_cli.errors import InputError
 from snn_cli.records import Budget, Gradient, Params
 from snn_cli.reports import propagation_plot as plot
+from snn_cli.reports.plot import MOST_LABELS
+from snn_cli.reports.propagation_plot import drawing, profiles, settings, weight_mean
 from snn_cli.simulation import simulate
 
 pytest.importorskip("matplotlib")
@@ -138,7 +140,7 @@ def test_layers_show_the_profile(lselu):
     """Natural logarithms become decimal ones; the band is one deviation wide; infinite width is thin."""
     figure = plot._figure([lselu])
     gradient, moment, correlation = figure.axes
-    color, profile = plot._COLORS[0], lselu.profile
+    color, profile = drawing.COLORS[0], lselu.profile
     (line,) = lines(gradient, color, width=1.5)
     assert data(line) == pytest.approx([x / math.log(10) for x in profile.log_gradient])
     low, high = lines(gradient, color, width=0.5)
@@ -160,7 +162,7 @@ def test_infinite_width_has_no_band():
 
 def test_labels_say_what_differs(lselu, relu):
     def labels(*records):
-        return plot._labels(records)
+        return settings.labels(records)
 
     assert labels(lselu) == ["lselu, ε = 0.03, N = 64"]
     other = made(lselu, epsilon=0.005)
@@ -209,7 +211,7 @@ def test_huge_and_tiny_numbers(tmp_path):
     records = [simulate("relu", sigma_w=s, depth=400, fanin=64, profile=True) for s in ("20", "0.1")]
     records.append(simulate("lselu", "0.03", depth=400, fanin=64))
     figure = plot._figure(records)
-    assert data(lines(figure.axes[0], plot._COLORS[0], width=1.5)[0])[0] > 900
+    assert data(lines(figure.axes[0], drawing.COLORS[0], width=1.5)[0])[0] > 900
     low, high = figure.axes[1].get_ylim()
     assert -370 < low < -300
     assert 300 < high < 370
@@ -221,7 +223,7 @@ def test_bands_end_at_zero(relu):
     figure = plot._figure([made(relu, q_sd=(0.5,) * 10 + (2.0,) * 11)])
     axes = figure.axes[1]
     assert axes.get_ylim()[0] == 0
-    low, _ = lines(axes, plot._COLORS[0], width=0.5)
+    low, _ = lines(axes, drawing.COLORS[0], width=0.5)
     assert [math.isnan(y) for y in data(low)] == [False] * 10 + [True] * 11
 
 
@@ -234,13 +236,13 @@ def test_long_profiles_are_thinned(lselu):
     )  # fmt: skip
     figure = plot._figure([replace(lselu, depth=depth, profile=layers)])
     xs = [float(x) for x in figure.axes[0].lines[0].get_xdata()]
-    assert len(xs) < 2 * plot.MOST_POINTS
+    assert len(xs) < 2 * profiles.MOST_POINTS
     assert {0.0, 1.0, 2.0, 70_000.0, 70_001.0, 99_999.0, 100_000.0} <= set(xs)
 
 
 @pytest.mark.parametrize("count", [1, 2, 6, 7, 40])
 def test_lines_can_be_told_apart(count):
-    pens = plot._pens(count)
+    pens = drawing.pens(count)
     assert len({(str(pen.color), str(pen.dashes)) for pen in pens}) == count
     if 1 < count <= 7:
         from matplotlib.colors import to_rgb
@@ -257,7 +259,7 @@ def test_many_records(count, lselu, tmp_path):
     records = [made(lselu, epsilon=0.001 * (k + 1), q_sd=lselu.profile.q) for k in range(count)]
     figure = plot._figure(records)
     names = [text for text in legend(figure) if text.startswith("lselu")]
-    assert 8 <= len(names) <= plot.MOST_LABELS
+    assert 8 <= len(names) <= MOST_LABELS
     assert {"lselu, ε = 0.001", f"lselu, ε = {0.001 * count:g}"} <= set(names)
     plot.propagations(records, str(tmp_path / "figure.png"))
 
@@ -328,12 +330,12 @@ def test_sweep_shows_growth(lselu):
     growth = {1000: None, 10: 1.0, 100: 10.0, 10000: 1000.0}
     records = [point(lselu, depth=n, growth=g, sd=2.0) for n, g in growth.items()]
     (axes,) = plot._figure([made(records[0], budget=Budget(10.0, False, 3, None)), *records[1:]]).axes
-    line = lines(axes, plot._COLORS[0], width=1.5)[0]
+    line = lines(axes, drawing.COLORS[0], width=1.5)[0]
     assert [float(x) for x in line.get_xdata()] == [1, 2, 3, 4]
     ys = data(line)
     assert ys[:2] == pytest.approx([1 / math.log(10), 10 / math.log(10)])
     assert math.isnan(ys[2])
-    assert data(lines(axes, plot._COLORS[0], width=0.5)[1])[0] == pytest.approx(3 / math.log(10))
+    assert data(lines(axes, drawing.COLORS[0], width=0.5)[1])[0] == pytest.approx(3 / math.log(10))
     assert [label.get_text() for label in axes.get_xticklabels()] == ["10", "100", "1000", "10000"]
     assert {-1.0, 1.0} <= {float(each.get_ydata()[0]) for each in axes.lines}
 
@@ -360,9 +362,9 @@ def free(record, sizes=(64, 256, 1024), **changes):
 def test_tolerance_falls_with_the_fan_in(lselu, tmp_path):
     path = tmp_path / "figure.svg"
     records = limited(lselu) + free(lselu, centralize=True) + free(lselu, centralize_activation=True)
-    figure = plot._tolerance(records)
+    figure = weight_mean.figure(records)
     (axes,) = figure.axes
-    line = lines(axes, plot._COLORS[0])[0]
+    line = lines(axes, drawing.COLORS[0])[0]
     assert data(line) == pytest.approx([-0.5 * math.log10(n) for n in (64, 256, 1024)])
     assert [label.get_text() for label in axes.get_xticklabels()] == ["64", "256", "1024"]
     assert legend(figure) == ["lselu", "lselu, centralized weights", "lselu, centralized activation"]
@@ -375,13 +377,13 @@ def test_tolerance_falls_with_the_fan_in(lselu, tmp_path):
 
 def test_weight_mean_and_its_crossing(lselu, relu):
     records = limited(lselu, weight_mean=-0.1) + limited(relu, scale=2.0, weight_mean=-0.1)
-    figure = plot._tolerance(records + free(lselu, centralize=True, weight_mean=-0.1))
+    figure = weight_mean.figure(records + free(lselu, centralize=True, weight_mean=-0.1))
     found = texts(figure)
     assert "weight mean asked for: −0.1" in found
     assert {"N ≈ 100", "N ≈ 400"} <= set(found)
     near = limited(lselu, weight_mean=0.1) + limited(relu, scale=1.02, weight_mean=0.1)
-    assert "N ≈ 100 to 104" in texts(plot._tolerance(near))
-    beyond = plot._tolerance(limited(lselu, weight_mean=0.9))
+    assert "N ≈ 100 to 104" in texts(weight_mean.figure(near))
+    beyond = weight_mean.figure(limited(lselu, weight_mean=0.9))
     assert not any(text.startswith("N ≈") for text in texts(beyond))
     assert beyond.axes[0].get_ylim()[1] > math.log10(0.9)
 
@@ -390,21 +392,21 @@ def test_one_line_for_an_activation_and_remedy(lselu):
     """Settings that do not matter for the tolerance make no lines; those that do, do."""
 
     def labels(records):
-        return [line.label for line in plot._tolerances(records)]
+        return [line.label for line in weight_mean.lines_of(records)]
 
     both = limited(lselu) + limited(lselu, weights="orthogonal", depth=7, weight_mean=0.1)
     assert labels(both) == ["lselu"]
     chosen = [made(record, epsilon=1 / record.fan_in) for record in limited(lselu)]
     assert labels(chosen) == ["lselu"]
     chosen += limited(lselu, epsilon=0.01, scale=1.1)
-    assert [line.label for line in plot._tolerances(plot._set_by_fan_in(chosen))] == [
+    assert [line.label for line in weight_mean.lines_of(settings.set_by_fan_in(chosen))] == [
         "lselu, ε set by N",
         "lselu, ε = 0.01",
     ]
     strengths = limited(lselu, epsilon=0.01) + limited(lselu, epsilon=0.03, scale=1.1)
     assert labels(strengths) == ["lselu, ε = 0.01", "lselu, ε = 0.03"]
     assert labels(limited(lselu) + limited(lselu, mixup=0.2)) == ["lselu", "lselu, mixup 0.2"]
-    (line,) = plot._tolerances([made(lselu, fan_in=None, widths=(784, 1000, 10), tolerance=0.1)])
+    (line,) = weight_mean.lines_of([made(lselu, fan_in=None, widths=(784, 1000, 10), tolerance=0.1)])
     assert line.x == [3.0]
 
 
@@ -429,7 +431,7 @@ def test_tolerances_draw_without_warning(make, lselu, tmp_path):
 def test_of_real_propagations(tmp_path):
     remedies = [{}, {"centralize": True}, {"scaled_mixup": "0.2"}]
     records = [simulate("lselu", "0.03", depth=5, fanin=n, **r) for r in remedies for n in (32, 128)]
-    figure = plot._tolerance(records)
+    figure = weight_mean.figure(records)
     assert legend(figure) == ["lselu", "lselu, centralized weights", "lselu, scaled mixup 0.2"]
     for draw in (plot.propagations, plot.tolerance):
         draw(records, str(tmp_path / "figure.pdf"))

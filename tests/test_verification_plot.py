@@ -13,8 +13,9 @@ import pytest
 
 from snn_cli.errors import InputError
 from snn_cli.records import Estimates, Measured, Params, Verdict, Verification
-from snn_cli.reports import propagation_plot
 from snn_cli.reports import verification_plot as plot
+from snn_cli.reports.plot import MOST_LABELS
+from snn_cli.reports.propagation_plot import drawing
 
 pytest.importorskip("matplotlib")
 
@@ -147,7 +148,7 @@ def test_panels_show_the_profile():
     figure = plot._figure([made := record()])
     assert titles(figure) == [GRADIENT, MOMENT, SCORE]
     gradient, moment, score = figure.axes
-    color, profile = propagation_plot._COLORS[0], made.profile
+    color, profile = drawing.COLORS[0], made.profile
     xs, ys = marks(gradient)[color]
     assert xs == list(range(21))
     assert ys == pytest.approx([y / math.log(10) for y in profile.log_gradient])
@@ -211,7 +212,7 @@ def test_lines_break_where_there_is_no_value(tmp_path):
     figure = plot._figure([made])
     gradient, moment = figure.axes
     assert [text.get_text() for text in gradient.texts] == ["not finite"]
-    assert marks(moment)[propagation_plot._COLORS[0]][0] == list(range(8))
+    assert marks(moment)[drawing.COLORS[0]][0] == list(range(8))
     assert [math.isnan(y) for y in predicted(moment)] == [False, True, *[False] * 19]
     plot.verifications([made], str(tmp_path / "figure.png"))
 
@@ -247,7 +248,7 @@ def test_marks_are_thinned_and_take_turns(count, depth):
     for chosen in places:
         assert chosen[0] == 0
         assert chosen[-1] == depth
-        assert len(chosen) <= propagation_plot.MOST_MARKERS + 3
+        assert len(chosen) <= drawing.MOST_MARKERS + 3
     if depth == 100_000:
         inside = [i for chosen in places for i in chosen if 0 < i < depth]
         assert len(inside) == len(set(inside))
@@ -256,7 +257,7 @@ def test_marks_are_thinned_and_take_turns(count, depth):
 def test_deep_networks(tmp_path):
     made = record(20_000)
     figure = plot._figure([made])
-    assert len(marks(figure.axes[0])[propagation_plot._COLORS[0]][0]) < 40
+    assert len(marks(figure.axes[0])[drawing.COLORS[0]][0]) < 40
     path = tmp_path / "figure.svg"
     plot.verifications([made], str(path))
     assert path.stat().st_size < 1_000_000
@@ -268,6 +269,6 @@ def test_many_records(count, tmp_path):
     figure = plot._figure(records)
     assert (SCORE in titles(figure)) == (count <= plot.MOST_Z)
     names = [text for text in legend(figure) if text.startswith("lselu")]
-    assert len(names) <= propagation_plot.MOST_LABELS
+    assert len(names) <= MOST_LABELS
     assert f"lselu, ε = {0.001 * count:g}, p = 0.25" in names
     plot.verifications(records, str(tmp_path / "figure.png"))

@@ -7,17 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from snn_cli import activations
-from snn_cli.cli.main import CANNOT_COMPUTE, OK, fail
-from snn_cli.cli.options import (
-    closure_options,
-    complete_any_act,
-    complete_file,
-    complete_from,
-    expression_options,
-    expressions,
-    output_format,
-    output_options,
-)
+from snn_cli.cli import options
+from snn_cli.cli.exits import CANNOT_COMPUTE, OK, fail
 from snn_cli.cli.output import Output
 from snn_cli.ensembles import ENSEMBLES
 from snn_cli.errors import InputError, SnnError
@@ -29,37 +20,18 @@ PASSED_ON = ("epsilon", "depth", "fanin", "lam", "lambda_min", "weights", "sigma
 
 
 @click.command("analyze", context_settings={"help_option_names": ["-h", "--help"]})
-@click.option(
-    "--act",
-    metavar="NAME",
-    multiple=True,
-    shell_complete=complete_any_act,
-    help=f"Activations, repeated or comma-separated: {', '.join((*activations.SOLVABLE, *activations.BASELINES))}.  "
+@options.activation(
+    f"Activations, repeated or comma-separated: {', '.join((*activations.SOLVABLE, *activations.BASELINES))}.  "
     "[default: all]",
+    "For families: backward gain minus one, or auto.  [default: 1/depth]",
 )
-@click.option("--epsilon", metavar="E", help="For families: backward gain minus one, or auto.  [default: 1/depth]")
-@click.option(
-    "--params",
-    metavar="FILE",
-    shell_complete=complete_file,
-    help="Activations from records, one a line (- is standard input), instead of --act.",
-)
-@expression_options
-@click.option("--depth", metavar="L", help="Layers of the network.  [default: 100]")
-@click.option("--fanin", "--width", "fanin", metavar="N", help="Fan-in of each.  [default: infinite]")
-@closure_options
-@click.option(
-    "--weights",
-    metavar="NAME",
-    default="gaussian",
-    shell_complete=complete_from(ENSEMBLES),
-    help=f"{', '.join(ENSEMBLES)}.  [default: gaussian]",
-)
-@click.option("--sigma-w", metavar="S", help="Deviation of the weights times sqrt(fan-in), or he.  [default: 1]")
-@click.option("--sigma-b", metavar="S", help="Deviation of the biases.  [default: 0]")
-@click.option("--plot", metavar="FILE", shell_complete=complete_file, help="Write a figure: .png, .svg or .pdf.")
-@click.option("--force", is_flag=True, help="Let a figure overwrite a file.")
-@output_options
+@options.size("Layers of the network.  [default: 100]", "Fan-in of each.  [default: infinite]")
+@options.closure
+@options.one_of("--weights", ENSEMBLES, "gaussian")
+@options.sigma
+@options.plot
+@options.force
+@options.output
 def command(**given: Any) -> int:
     """Is this activation self-normalizing, how strongly, and what does it do in a network?
 
@@ -74,7 +46,7 @@ def command(**given: Any) -> int:
       snn analyze --expr 'where(x > 0, x, a*(exp(x) - 1))' --set a=1.2 --json
     """
     output = Output()
-    form = output_format(given["as_json"], given["as_csv"])
+    form = options.output_format(given["as_json"], given["as_csv"])
     requests = _requests(given)
     if given["plot"] is not None:
         from snn_cli.reports import plot
@@ -109,14 +81,14 @@ def command(**given: Any) -> int:
 
 def _requests(given: dict[str, Any]) -> list[dict[str, Any]]:
     common = {name: given[name] for name in PASSED_ON if given[name] is not None}
-    records = expressions(given)
+    records = options.expressions(given)
     if given["params"] is not None:
         if given["act"] or records:
             raise InputError("--params and --act or --expr both give activations", "leave out --act and --expr")
         from snn_cli.cli.params import read
 
         return [{**common, "params": record} for record in read(given["params"])]
-    names = [part.strip() for text in given["act"] for part in text.split(",")]
+    names = options.split(given["act"])
     if not names and not records:
         names = [*activations.SOLVABLE, *activations.BASELINES]
     solved = {**common, **({"zero_mean": True} if given["zero_mean"] else {})}
@@ -126,10 +98,10 @@ def _requests(given: dict[str, Any]) -> list[dict[str, Any]]:
     requests = []
     for name in names:
         activations.find(name)
-        options = bare if several and name not in activations.SOLVABLE else solved
+        chosen = bare if several and name not in activations.SOLVABLE else solved
         if name in ("selu", "dselu") and several:
-            options = {key: value for key, value in solved.items() if key not in own[1:]}
-        requests.append({"act": name, **options})
+            chosen = {key: value for key, value in solved.items() if key not in own[1:]}
+        requests.append({"act": name, **chosen})
     return [*requests, *({"params": record, **(bare if names else solved)} for record in records)]
 
 

@@ -7,14 +7,8 @@ from typing import Any
 
 import click
 
-from snn_cli.cli.main import OK
-from snn_cli.cli.options import (
-    closure_options,
-    complete_any_act,
-    complete_file,
-    expression_options,
-    single_values,
-)
+from snn_cli.cli import options
+from snn_cli.cli.exits import OK
 from snn_cli.cli.output import Output, is_terminal
 from snn_cli.errors import CannotCompute, InputError
 from snn_cli.exporters import EXPORTERS
@@ -22,27 +16,19 @@ from snn_cli.files import taken, whole
 
 
 @click.command("export", context_settings={"help_option_names": ["-h", "--help"]})
+@options.one_of("--to", EXPORTERS)
 @click.option(
-    "--to",
-    metavar="NAME",
-    required=True,
-    shell_complete=lambda _c, _p, text: [name for name in EXPORTERS if name.startswith(text)],
-    help=f"{', '.join(EXPORTERS)}.",
+    "--act", metavar="NAME", shell_complete=options.complete_any_act, help="An activation instead of a record."
 )
-@click.option("--act", metavar="NAME", shell_complete=complete_any_act, help="An activation instead of a record.")
-@expression_options
-@click.option("--epsilon", metavar="E", help="Backward gain minus one, or auto (needs --fanin).")
-@click.option("--depth", metavar="L", help="Epsilon is 1/depth.")
-@click.option("--fanin", "--width", "fanin", metavar="N", help="For --epsilon auto.")
-@closure_options
-@click.option(
-    "--params",
-    metavar="FILE",
-    shell_complete=complete_file,
-    help="The activation's record.  [default: - , standard input, where no --act is given]",
-)
+@options.expression
+@options.epsilon("Backward gain minus one, or auto (needs --fanin).")
+@options.size("Epsilon is 1/depth.", "For --epsilon auto.")
+@options.closure
+@options.file("--params", "The activation's record.  [default: - , standard input, where no --act is given]")
 @click.option("--name", metavar="NAME", help="Of the function.  [default: that of the activation]")
-@click.option("-o", "--output", metavar="FILE", shell_complete=complete_file, help="Write a file instead of printing.")
+@click.option(
+    "-o", "--output", metavar="FILE", shell_complete=options.complete_file, help="Write a file instead of printing."
+)
 @click.option("--force", is_flag=True, help="Let --output overwrite a file.")
 @click.option("--json", "as_json", is_flag=True, help="The record, code and all, as one JSON object.")
 def command(**given: Any) -> int:
@@ -60,7 +46,7 @@ def command(**given: Any) -> int:
     from snn_cli.exportation import export
 
     output = Output()
-    options = {
+    asked = {
         name: given[name]
         for name in ("act", "epsilon", "depth", "fanin", "lam", "lambda_min", "name")
         if given[name] is not None
@@ -73,14 +59,14 @@ def command(**given: Any) -> int:
     if given["values"] and not given["expr"]:
         raise InputError("--set gives the parameters of --expr values, and there is no --expr", "leave out --set")
     if given["expr"]:
-        options |= {"expr": given["expr"][0], "set": single_values(given["values"])}
+        asked |= {"expr": given["expr"][0], "set": options.single_values(given["values"])}
         if given["params"] is not None:
             raise InputError("--params and --expr both give an activation", "leave out --expr")
     elif given["act"] is None:
-        options["params"] = _record(given["params"])
+        asked["params"] = _record(given["params"])
     elif given["params"] is not None:
         raise InputError("--params and --act both give an activation", "leave out --act")
-    record = export(given["to"], zero_mean=given["zero_mean"], **options)
+    record = export(given["to"], zero_mean=given["zero_mean"], **asked)
     text = record.code
     if given["as_json"]:
         from snn_cli.reports.json import line

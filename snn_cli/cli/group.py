@@ -7,7 +7,7 @@ from importlib import import_module
 import click
 
 from snn_cli import __version__
-from snn_cli.cli.main import COMMANDS
+from snn_cli.cli.commands import COMMANDS
 
 
 class _LazyGroup(click.Group):

@@ -11,29 +11,13 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
-from snn_cli.cli.output import drop, one_line, open_streams, tell
+from snn_cli.cli.commands import COMMANDS
+from snn_cli.cli.exits import BAD_INPUT, CANNOT_COMPUTE, CLOSED_PIPE, INTERRUPTED, OK, fail
+from snn_cli.cli.output import drop, open_streams
 from snn_cli.errors import SnnError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-COMMANDS = {
-    "solve": "snn_cli.cli.solve",
-    "simulate": "snn_cli.cli.simulate",
-    "verify": "snn_cli.cli.verify",
-    "train": "snn_cli.cli.train",
-    "analyze": "snn_cli.cli.analyze",
-    "export": "snn_cli.cli.export",
-}
-"""Name -> module that defines ``command``; loaded when asked for."""
-
-OK, CHECK_FAILED, BAD_INPUT, CANNOT_COMPUTE, INTERRUPTED, CLOSED_PIPE = 0, 1, 2, 3, 130, 141
-
-
-def fail(message: str, hint: str | None, code: int) -> int:
-    """Print the error and the hint, a line each, and return the exit code."""
-    tell(sys.stderr, f"error: {one_line(message)}" + (f"\nhint: {one_line(hint)}" if hint else ""))
-    return code
 
 
 def main(argv: Sequence[str] | None = None) -> int:

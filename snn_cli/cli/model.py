@@ -2,44 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from snn_cli.cli.main import CHECK_FAILED
-from snn_cli.cli.options import complete_file, output_format
+from snn_cli.cli import options
+from snn_cli.cli.exits import CHECK_FAILED
 from snn_cli.cli.output import Output, is_terminal
 from snn_cli.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from snn_cli.records import ModelPrediction, ModelReport
-
-Command = TypeVar("Command", bound="Callable[..., Any]")
 
 _BOTH = frozenset("model input weights_from seed as_json as_csv quiet verbose profile force".split())
 _VERIFY = _BOTH | frozenset("batch trials device dtype max_growth tf32 plot".split())
 
 
-def model_options(command: Command) -> Command:
-    """``--model``, ``--input``, ``--weights-from``."""
-    for option in (
-        click.option(
-            "--weights-from",
-            metavar="FILE",
-            shell_complete=complete_file,
-            help="Weights of the model, a safetensors file.",
-        ),
-        click.option(
-            "--input", "input", metavar="SHAPE", help="Shape of one sample: 3x64x64; 16@1000: 16 numbers below 1000."
-        ),
-        click.option(
-            "--model", metavar="MODULE:NAME", help="A model of your own: a function that returns it. Needs --input."
-        ),
-    ):
-        command = option(command)
-    return command
+model_options = options.together(
+    click.option(
+        "--model", metavar="MODULE:NAME", help="A model of your own: a function that returns it. Needs --input."
+    ),
+    click.option(
+        "--input", "input", metavar="SHAPE", help="Shape of one sample: 3x64x64; 16@1000: 16 numbers below 1000."
+    ),
+    options.file("--weights-from", "Weights of the model, a safetensors file."),
+)
 
 
 def refuse_others(allowed: frozenset[str]) -> None:
@@ -66,7 +53,7 @@ def verify(given: dict[str, Any]) -> int:
     """The command on a model; returns the exit code."""
     refuse_others(_VERIFY)
     output = Output()
-    form = output_format(given["as_json"], given["as_csv"])
+    form = options.output_format(given["as_json"], given["as_csv"])
     figure = None
     if given["plot"] is not None:
         from snn_cli.reports import plot
@@ -103,7 +90,7 @@ def simulate(given: dict[str, Any]) -> int:
     """The command on a model; returns the exit code."""
     refuse_others(_BOTH)
     output = Output()
-    form = output_format(given["as_json"], given["as_csv"])
+    form = options.output_format(given["as_json"], given["as_csv"])
     from snn_cli.models import simulate_path
 
     _print(output, form, simulate_path(given["model"], given["input"], weights_from=given["weights_from"]))

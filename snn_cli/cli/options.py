@@ -1,4 +1,4 @@
-"""Options that the commands share, so that all of them speak one dialect."""
+"""Options that the commands share, so that all of them speak one dialect; help and order stand here once."""
 
 from __future__ import annotations
 
@@ -18,16 +18,15 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound="Callable[..., Any]")
 
 
-def output_options(function: F) -> F:
-    """``--json``, ``--csv``, ``-q``, ``-v``."""
-    for option in (
-        click.option("-v", "--verbose", is_flag=True, help="More on standard error: the time each record took."),
-        click.option("-q", "--quiet", is_flag=True, help="Less on standard error: no progress."),
-        click.option("--csv", "as_csv", is_flag=True, help="A header and one row per record."),
-        click.option("--json", "as_json", is_flag=True, help="One JSON object per line."),
-    ):
-        function = option(function)
-    return function
+def together(*options: Callable[[F], F]) -> Callable[[F], F]:
+    """Several options as one decorator, in the order in which they stand on the page of help."""
+
+    def decorate(function: F) -> F:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
 
 
 def output_format(as_json: bool, as_csv: bool) -> str:
@@ -35,11 +34,6 @@ def output_format(as_json: bool, as_csv: bool) -> str:
     if as_json and as_csv:
         raise InputError("--json and --csv contradict each other", "leave out --csv")
     return "json" if as_json else "csv" if as_csv else "table"
-
-
-def _complete_act(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
-    done, comma, last = incomplete.rpartition(",")
-    return [f"{done}{comma}{name}" for name in (*SOLVABLE, *BASELINES) if name.startswith(last)]
 
 
 def complete_any_act(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
@@ -60,38 +54,108 @@ def complete_file(_ctx: click.Context, _param: click.Parameter, incomplete: str)
     return [CompletionItem(incomplete, type="file")]
 
 
-def act_option(function: F) -> F:
-    """``--act``: repeated or comma-separated."""
+def one_of(option: str, names: Iterable[str], default: str | None = None, *, before: str = "") -> Callable[[F], F]:
+    """An option that takes one of these names; required where there is no default."""
+    listed = f"{before}{', '.join(names)}."
     return click.option(
-        "--act",
-        "act",
+        option,
         metavar="NAME",
+        required=default is None,
+        default=default,
+        shell_complete=complete_from(names),
+        help=listed if default is None else f"{listed}  [default: {default}]",
+    )
+
+
+def file(option: str, text: str) -> Callable[[F], F]:
+    """An option that takes the name of a file."""
+    return click.option(option, metavar="FILE", shell_complete=complete_file, help=text)
+
+
+def act(text: str) -> Callable[[F], F]:
+    """``--act``: repeated or comma-separated."""
+    return click.option("--act", metavar="NAME", multiple=True, shell_complete=complete_any_act, help=text)
+
+
+def epsilon(text: str) -> Callable[[F], F]:
+    """``--epsilon``: a number, or auto."""
+    return click.option("--epsilon", metavar="E", help=text)
+
+
+def activation(of_act: str, of_epsilon: str) -> Callable[[F], F]:
+    """``--act``, ``--epsilon``, ``--params``, ``--expr`` and ``--set``, with the help of the first two."""
+    return together(
+        act(of_act),
+        epsilon(of_epsilon),
+        file("--params", "Activations from records, one a line (- is standard input), instead of --act."),
+        expression,
+    )
+
+
+def size(depth: str, fanin: str) -> Callable[[F], F]:
+    """``--depth`` and ``--fanin``, with their help."""
+    return together(
+        click.option("--depth", metavar="L", help=depth),
+        click.option("--fanin", "--width", "fanin", metavar="N", help=fanin),
+    )
+
+
+output = together(
+    click.option("--json", "as_json", is_flag=True, help="One JSON object per line."),
+    click.option("--csv", "as_csv", is_flag=True, help="A header and one row per record."),
+    click.option("-q", "--quiet", is_flag=True, help="Less on standard error: no progress."),
+    click.option("-v", "--verbose", is_flag=True, help="More on standard error: the time each record took."),
+)
+
+expression = together(
+    click.option(
+        "--expr",
+        metavar="FORMULA",
         multiple=True,
-        shell_complete=_complete_act,
-        help=f"Activation family: {', '.join(SOLVABLE)}; or one to wrap: {', '.join(BASELINES)}. "
-        "May be repeated or comma-separated.",
-    )(function)
+        help="Your own activation, a formula in x and parameters, such as 'where(x > 0, x, a*(exp(x) - 1))'.",
+    ),
+    click.option(
+        "--set",
+        "values",
+        metavar="NAME=V,..",
+        multiple=True,
+        help="Value of a parameter of --expr; repeated or comma-separated. A list or a range is a sweep.",
+    ),
+)
+"""An activation as a formula, and values of its parameters."""
 
+widths = click.option(
+    "--widths", metavar="N,NxTIMES,..", help="Widths of x[0] ... x[L] instead, such as 784,1024x20,10."
+)
 
-def expression_options(function: F) -> F:
-    """``--expr`` and ``--set``: an activation as a formula, and values of its parameters."""
-    for option in (
-        click.option(
-            "--set",
-            "values",
-            metavar="NAME=V,..",
-            multiple=True,
-            help="Value of a parameter of --expr; repeated or comma-separated. A list or a range is a sweep.",
-        ),
-        click.option(
-            "--expr",
-            metavar="FORMULA",
-            multiple=True,
-            help="Your own activation, a formula in x and parameters, such as 'where(x > 0, x, a*(exp(x) - 1))'.",
-        ),
-    ):
-        function = option(function)
-    return function
+closure = together(
+    click.option("--lambda", "lam", metavar="X", help="Fix lambda."),
+    click.option("--lambda-min", metavar="X", help="Lower bound on lambda.  [default: 1]"),
+    click.option("--zero-mean", is_flag=True, help="Close with E[f] = 0 instead."),
+)
+"""How the free degree of freedom is closed."""
+
+sigma = together(
+    click.option("--sigma-w", metavar="S", help="Deviation of the weights times sqrt(fan-in), or he.  [default: 1]"),
+    click.option("--sigma-b", metavar="S", help="Deviation of the biases.  [default: 0]"),
+)
+
+q0 = click.option("--q0", metavar="Q", help="Second moment of the inputs.  [default: 1]")
+
+remedy = together(
+    click.option(
+        "--weight-mean", metavar="M", help="Common mean of the weights, in their own deviations.  [default: 0]"
+    ),
+    click.option("--centralize", is_flag=True, help="Remedy: weights less their mean over the fan-in."),
+    click.option("--centralize-activation", is_flag=True, help="Remedy: activations less their mean."),
+    click.option("--mixup", metavar="A", help="Remedy: inputs mixed with t ~ Beta(A, A)."),
+    click.option("--scaled-mixup", metavar="A", help="Remedy: the same divided by sqrt(t^2 + (1-t)^2)."),
+)
+"""A mean of the weights, and what is done against it."""
+
+device = click.option("--device", metavar="NAME", default="cpu", help="cpu, cuda, cuda:1, mps or auto.  [default: cpu]")
+plot = file("--plot", "Write a figure: .png, .svg or .pdf.")
+force = click.option("--force", is_flag=True, help="Let a figure overwrite a file.")
 
 
 def expressions(given: dict[str, Any]) -> list[dict[str, Any]]:
@@ -101,6 +165,21 @@ def expressions(given: dict[str, Any]) -> list[dict[str, Any]]:
     """
     found = expressions_and_values(given["expr"], given["values"])
     return [activations.of_expression(each["expr"], each["set"]) for each in found]
+
+
+def alone(given: dict[str, Any]) -> list[dict[str, Any]]:
+    """Records of ``--expr``, as ``expressions``. Raises InputError where ``--params`` does not stand alone."""
+    if given["params"] is not None and given["act"]:
+        raise InputError("--params and --act both give activations", "leave out --act")
+    records = expressions(given)
+    if given["params"] is not None and records:
+        raise InputError("--params and --expr both give activations", "leave out --expr")
+    return records
+
+
+def split(texts: Iterable[str]) -> list[str]:
+    """The names in an option that is repeated or comma-separated."""
+    return [part.strip() for text in texts for part in text.split(",")]
 
 
 def single_values(texts: tuple[str, ...]) -> dict[str, Any]:
@@ -160,14 +239,3 @@ def _values(texts: tuple[str, ...]) -> dict[str, list[Any]]:
         except InputError as error:
             raise InputError(str(error), f"--set {each}=1.2") from None
     return found
-
-
-def closure_options(function: F) -> F:
-    """``--lambda``, ``--lambda-min``, ``--zero-mean``: how the free degree of freedom is closed."""
-    for option in (
-        click.option("--zero-mean", is_flag=True, help="Close with E[f] = 0 instead."),
-        click.option("--lambda-min", metavar="X", help="Lower bound on lambda.  [default: 1]"),
-        click.option("--lambda", "lam", metavar="X", help="Fix lambda."),
-    ):
-        function = option(function)
-    return function

@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from snn_cli import activations
-from snn_cli.cli.main import CANNOT_COMPUTE, CHECK_FAILED
+from snn_cli.cli import options
+from snn_cli.cli.exits import CANNOT_COMPUTE, CHECK_FAILED
 from snn_cli.cli.model import model_options, refuse_without_model
-from snn_cli.cli.options import (
-    closure_options,
-    complete_any_act,
-    complete_file,
-    expression_options,
-    expressions,
-    output_format,
-    output_options,
-)
 from snn_cli.cli.output import Output, Progress
-from snn_cli.cli.sweep import MAX_POINTS, example, numbers
+from snn_cli.cli.sweep import INTEGERS, combinations, numbers, spelled
 from snn_cli.ensembles import ENSEMBLES
 from snn_cli.errors import InputError, SnnError
 
@@ -38,7 +29,6 @@ SWEPT = (
     "act", "params", "epsilon", "depth", "fanin", "lam", "lambda_min", "sigma_w", "sigma_b", "q0", "c0", "weight_mean",
     "mixup", "scaled_mixup", "max_growth",
 )  # fmt: skip
-INTEGERS = ("depth", "fanin")
 FIXED = ("widths", "zero_mean", "weights", "unrestored", "centralize", "centralize_activation")
 
 REMEDIES: tuple[dict[str, Any], ...] = (
@@ -53,60 +43,34 @@ SIDE_BY_SIDE = 6
 
 
 @click.command("simulate", context_settings={"help_option_names": ["-h", "--help"]})
-@click.option(
-    "--act",
-    "act",
-    metavar="NAME",
-    multiple=True,
-    shell_complete=complete_any_act,
-    help=f"Activation: {', '.join((*activations.SOLVABLE, *activations.BASELINES))}. May be repeated or "
+@options.activation(
+    f"Activation: {', '.join((*activations.SOLVABLE, *activations.BASELINES))}. May be repeated or "
     f"comma-separated.  [default: {','.join(COMPARED)}, the last with He weights]",
+    "Backward gain minus one, or auto (needs --fanin).  [default: 1/depth]",
 )
-@click.option("--epsilon", metavar="E", help="Backward gain minus one, or auto (needs --fanin).  [default: 1/depth]")
-@click.option(
-    "--params",
-    metavar="FILE",
-    shell_complete=complete_file,
-    help="Activations from records, one a line (- is standard input), instead of --act.",
-)
-@expression_options
-@click.option("--depth", metavar="L", help="Layers.  [default: that of --params, or 100]")
-@click.option("--fanin", "--width", "fanin", metavar="N", help="Fan-in of each layer.  [default: infinite]")
-@click.option("--widths", metavar="N,NxTIMES,..", help="Widths of x[0] ... x[L] instead, such as 784,1024x20,10.")
-@closure_options
-@click.option(
-    "--weights",
-    metavar="NAME",
-    default="gaussian",
-    shell_complete=lambda _c, _p, text: [name for name in ENSEMBLES if name.startswith(text)],
-    help=f"Weight ensemble: {', '.join(ENSEMBLES)}.  [default: gaussian]",
-)
-@click.option("--sigma-w", metavar="S", help="Deviation of the weights times sqrt(fan-in), or he.  [default: 1]")
-@click.option("--sigma-b", metavar="S", help="Deviation of the biases.  [default: 0]")
+@options.size("Layers.  [default: that of --params, or 100]", "Fan-in of each layer.  [default: infinite]")
+@options.widths
+@options.closure
+@options.one_of("--weights", ENSEMBLES, "gaussian", before="Weight ensemble: ")
+@options.sigma
 @click.option("--unrestored", is_flag=True, help="Truncated weights without the variance that the cut takes.")
-@click.option("--q0", metavar="Q", help="Second moment of the inputs.  [default: 1]")
+@options.q0
 @click.option("--c0", metavar="C", help="Correlation of two inputs.  [default: 0.5]")
-@click.option("--weight-mean", metavar="M", help="Common mean of the weights, in their own deviations.  [default: 0]")
-@click.option("--centralize", is_flag=True, help="Remedy: weights less their mean over the fan-in.")
-@click.option("--centralize-activation", is_flag=True, help="Remedy: activations less their mean.")
-@click.option("--mixup", metavar="A", help="Remedy: inputs mixed with t ~ Beta(A, A).")
-@click.option("--scaled-mixup", metavar="A", help="Remedy: the same divided by sqrt(t^2 + (1-t)^2).")
+@options.remedy
 @click.option(
     "--max-growth",
     metavar="F",
     help="Check: exit code 1 if the typical squared gradient grows or shrinks by more than this factor.",
 )
 @click.option("--profile/--no-profile", default=None, help="With the values of every layer, or without.")
-@click.option("--plot", metavar="FILE", shell_complete=complete_file, help="Write a figure: .png, .svg or .pdf.")
-@click.option(
+@options.plot
+@options.file(
     "--plot-tolerance",
-    metavar="FILE",
-    shell_complete=complete_file,
-    help="Write a figure of the tolerance for a mean of the weights against fan-in, with and without remedies.",
+    "Write a figure of the tolerance for a mean of the weights against fan-in, with and without remedies.",
 )
-@click.option("--force", is_flag=True, help="Let a figure overwrite a file.")
+@options.force
 @model_options
-@output_options
+@options.output
 @click.pass_context
 def command(ctx: click.Context, /, **given: Any) -> int:
     """Propagate second moments, correlations and gradients through a deep network of random weights.
@@ -127,7 +91,7 @@ def command(ctx: click.Context, /, **given: Any) -> int:
         return model.simulate(given)
     refuse_without_model(given)
     output = Output()
-    form = output_format(given["as_json"], given["as_csv"])
+    form = options.output_format(given["as_json"], given["as_csv"])
     requests = _requests({name: given[name] for name in ctx.params if name in SWEPT}, given)
     profile = _profile(given, form, len(requests))
     requests = [request | {"profile": profile} for request in requests]
@@ -182,18 +146,14 @@ def _timed(output: Output, request: Request, verbose: bool) -> Propagation:
 
 def _requests(swept: dict[str, Any], given: dict[str, Any]) -> list[dict[str, Any]]:
     """Every combination of the swept options, in the order written."""
-    if given["params"] is not None and given["act"]:
-        raise InputError("--params and --act both give activations", "leave out --act")
-    records = expressions(given)
-    if given["params"] is not None and records:
-        raise InputError("--params and --expr both give activations", "leave out --expr")
+    records = options.alone(given)
     axes: dict[str, list[Any]] = {}
     if records:
         axes["act"] = records
     for name, value in swept.items():
         if name == "act":
             if value:
-                names = [part.strip() for text in value for part in text.split(",")]
+                names = options.split(value)
                 for each in names:
                     activations.find(each)
                 axes[name] = names + records
@@ -204,21 +164,12 @@ def _requests(swept: dict[str, Any], given: dict[str, Any]) -> list[dict[str, An
                 axes[name] = read(value)
         elif value is not None:
             words = {"epsilon": ("auto",), "sigma_w": ("he",)}.get(name, ())
-            axes[name] = numbers(value, _option(name), integer=name in INTEGERS, words=words)
+            axes[name] = numbers(value, spelled(name), integer=name in INTEGERS, words=words)
     compares = "act" not in axes and "params" not in axes
     if compares:
         axes = {"act": list(COMPARED), **axes}
-    total = 1
-    for values in axes.values():
-        total *= len(values)
-    if total > MAX_POINTS:
-        largest = max(axes, key=lambda name: len(axes[name]))
-        raise InputError(
-            f"the sweep has {total} combinations; at most {MAX_POINTS} are computed",
-            example(_option(largest), integer=largest in INTEGERS),
-        )
     fixed = {name: given[name] for name in FIXED}
-    combined = [dict(zip(axes, values, strict=True)) | fixed for values in product(*axes.values())]
+    combined = [point | fixed for point in combinations(axes)]
     several = len(axes.get("act", ())) > 1 and (len(records) < len(axes["act"]))
     return [_fitted(request, several, compares) for request in combined]
 
@@ -235,10 +186,6 @@ def _fitted(request: dict[str, Any], several: bool, compares: bool) -> dict[str,
     elif several and not activations.get(request["act"]).closures.keys() - {"none"}:
         request = {k: v for k, v in request.items() if k not in ("lam", "lambda_min")} | {"zero_mean": False}
     return request
-
-
-def _option(name: str) -> str:
-    return {"lam": "--lambda"}.get(name, f"--{name.replace('_', '-')}")
 
 
 def _profile(given: dict[str, Any], form: str, count: int) -> bool:
@@ -269,23 +216,32 @@ def _report(output: Output, form: str, requests: list[dict[str, Any]], profile: 
         return lambda _record: None  # compared when all are there
     from snn_cli.reports.propagation_table import Listing
 
-    listing = Listing(
-        [name for name in SWEPT if len({str(request.get(name)) for request in requests}) > 1],
-        width=output.width,
-        color=output.color,
-    )
+    swept = [name for name in SWEPT if len({str(request.get(name)) for request in requests}) > 1]
+    sizes = {
+        field: max(len(_words(request, name)) for request in requests)
+        for name, field in (("act", "act"), ("depth", "depth"), ("fanin", "fan_in"))
+    }
+    listing = Listing(swept, sizes=sizes, width=output.width, color=output.color)
     return lambda record: output.write(listing(record))
+
+
+def _words(request: dict[str, Any], name: str) -> str:
+    """Of a request, what a column of words will hold."""
+    if name == "act" and "params" in request:
+        return str(request["params"].get("act"))
+    return str(request.get(name))
 
 
 def _conclude(output: Output, records: list[Propagation]) -> None:
     from snn_cli.reports import propagation_table as table
+    from snn_cli.reports.layout import wrapped
 
     if len(records) <= SIDE_BY_SIDE:
         style = {"shorten": output.terminal, "color": output.color, "braille": output.unicode}
         output.write(table.comparison(records, width=output.width, **style))
     else:
         text = table.conclusion(records, shorten=output.terminal)
-        output.write("\n" + "\n".join(table.wrapped(text, output.width)))
+        output.write("\n" + "\n".join(wrapped(text, output.width)))
 
 
 def _figures(given: dict[str, Any]) -> list[Callable[[list[Propagation]], None]]:

@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from snn_cli import activations
 from snn_cli.activations.family import WRAP
-from snn_cli.cli.main import CANNOT_COMPUTE
-from snn_cli.cli.options import (
-    act_option,
-    closure_options,
-    complete_file,
-    expression_options,
-    expressions_and_values,
-    output_format,
-    output_options,
-)
+from snn_cli.cli import options
+from snn_cli.cli.exits import CANNOT_COMPUTE
 from snn_cli.cli.output import Output, Progress
-from snn_cli.cli.sweep import MAX_POINTS, example, numbers
+from snn_cli.cli.sweep import INTEGERS, combinations, numbers, spelled
 from snn_cli.errors import InputError, SnnError
 from snn_cli.exact import shown
 
@@ -32,19 +23,20 @@ if TYPE_CHECKING:
 
 SWEPT = ("act", "expr", "epsilon", "depth", "fanin", "lam", "lambda_min")
 FIXED = ("zero_mean", "digits", "certify", "bound", "free")
-INTEGERS = ("depth", "fanin")
 
 
 @click.command("solve", context_settings={"help_option_names": ["-h", "--help"]})
-@act_option
-@expression_options
+@options.act(
+    f"Activation family: {', '.join(activations.SOLVABLE)}; or one to wrap: {', '.join(activations.BASELINES)}. "
+    "May be repeated or comma-separated."
+)
+@options.expression
 @click.option(
     "--free", metavar="NAME,..", help="Parameters of --expr to solve for; without, it is wrapped as a*f(b*x + c) + d."
 )
-@click.option("--epsilon", metavar="E", help="Backward gain minus one: a number >= 0, or auto (needs --fanin).")
-@click.option("--depth", metavar="L", help="Layers; without --epsilon, epsilon is 1/L.")
-@click.option("--fanin", "--width", "fanin", metavar="N", help="Fan-in of each layer; for --epsilon auto.")
-@closure_options
+@options.epsilon("Backward gain minus one: a number >= 0, or auto (needs --fanin).")
+@options.size("Layers; without --epsilon, epsilon is 1/L.", "Fan-in of each layer; for --epsilon auto.")
+@options.closure
 @click.option(
     "--bound",
     metavar="B",
@@ -56,16 +48,14 @@ INTEGERS = ("depth", "fanin")
 @click.option(
     "--explain",
     metavar="[latex]",
-    shell_complete=lambda _ctx, _param, incomplete: [word for word in ("latex",) if word.startswith(incomplete)],
+    shell_complete=options.complete_from(["latex"]),
     is_flag=False,
     flag_value="text",
     help="Print the program with its numbers, and how to check them; --explain=latex for LaTeX.",
 )
-@click.option(
-    "--plot", metavar="FILE", shell_complete=complete_file, help="Write a figure: .png, .svg or .pdf (extra: plot)."
-)
+@options.file("--plot", "Write a figure: .png, .svg or .pdf (extra: plot).")
 @click.option("--force", is_flag=True, help="Let --plot overwrite a file.")
-@output_options
+@options.output
 @click.pass_context
 def command(ctx: click.Context, /, **given: Any) -> int:
     """Solve the parameters of a self-normalizing activation.
@@ -82,7 +72,7 @@ def command(ctx: click.Context, /, **given: Any) -> int:
       snn solve --act lselu,sselu --epsilon 0.001:0.1:5:log --csv
     """
     output = Output()
-    form = output_format(given["as_json"], given["as_csv"])
+    form = options.output_format(given["as_json"], given["as_csv"])
     explain = _explain_style(given["explain"], form)
     fixed = {name: given[name] for name in FIXED}
     if given["free"] is None:
@@ -153,10 +143,10 @@ def _points(given: dict[str, Any], values: tuple[str, ...]) -> list[dict[str, An
             "snn solve --act lselu --epsilon 0.03",
         )
     axes: dict[str, list[Any]] = {}
-    written = expressions_and_values(given.get("expr", ()), values)
+    written = options.expressions_and_values(given.get("expr", ()), values)
     for name, value in given.items():
         if name == "act":
-            names = [part.strip() for text in value for part in text.split(",")]
+            names = options.split(value)
             for each in names:
                 activations.find(each)
             if names or not written:
@@ -166,17 +156,8 @@ def _points(given: dict[str, Any], values: tuple[str, ...]) -> list[dict[str, An
                 axes[name] = written
         elif value is not None:
             words = ("auto",) if name == "epsilon" else ()
-            axes[name] = numbers(value, _option(name), integer=name in INTEGERS, words=words)
-    total = 1
-    for axis in axes.values():
-        total *= len(axis)
-    if total > MAX_POINTS:
-        largest = max(axes, key=lambda name: len(axes[name]))
-        raise InputError(
-            f"the sweep has {total} combinations; at most {MAX_POINTS} are computed",
-            example(_option(largest), integer=largest in INTEGERS),
-        )
-    points = [dict(zip(axes, combination, strict=True)) for combination in product(*axes.values())]
+            axes[name] = numbers(value, spelled(name), integer=name in INTEGERS, words=words)
+    points = combinations(axes)
     return [point | point.pop("act", {}) | point.pop("expr", {}) for point in points]
 
 
@@ -200,10 +181,6 @@ def _name(request: dict[str, Any]) -> str:
 
     found = check(**request)
     return str(getattr(found, "act", None) or found.baseline.name)  # type: ignore[union-attr]
-
-
-def _option(name: str) -> str:
-    return {"lam": "--lambda"}.get(name, f"--{name.replace('_', '-')}")
 
 
 def _check(requests: list[dict[str, Any]]) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from itertools import product
+from typing import TYPE_CHECKING, Any
 
 from snn_cli.errors import InputError
 from snn_cli.exact import nearest_double, positive_integer, rational
@@ -14,7 +15,29 @@ if TYPE_CHECKING:
 MAX_POINTS = 100_000
 """Most solutions that one command computes."""
 
+INTEGERS = ("depth", "fanin")
+"""Swept options that take whole numbers."""
+
 _LOG_DIGITS = 40
+
+
+def spelled(name: str) -> str:
+    """The option as it is typed, of its name in Python."""
+    return {"lam": "--lambda"}.get(name, f"--{name.replace('_', '-')}")
+
+
+def combinations(axes: dict[str, list[Any]]) -> list[dict[str, Any]]:
+    """Every combination of the values of several options, in the order written. Raises InputError for too many."""
+    total = 1
+    for values in axes.values():
+        total *= len(values)
+    if total > MAX_POINTS:
+        largest = max(axes, key=lambda name: len(axes[name]))
+        raise InputError(
+            f"the sweep has {total} combinations; at most {MAX_POINTS} are computed",
+            example(spelled(largest), integer=largest in INTEGERS),
+        )
+    return [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
 
 
 def numbers(text: str, option: str, *, integer: bool = False, words: Sequence[str] = ()) -> list[Fraction | int | str]:

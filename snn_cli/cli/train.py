@@ -8,16 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from snn_cli.architectures import ARCHITECTURES
-from snn_cli.cli.main import INTERRUPTED, OK
-from snn_cli.cli.options import (
-    closure_options,
-    complete_file,
-    complete_from,
-    expression_options,
-    output_format,
-    output_options,
-    single_values,
-)
+from snn_cli.cli import options
+from snn_cli.cli.exits import INTERRUPTED, OK
 from snn_cli.cli.output import Output, is_terminal
 from snn_cli.data import SOURCES
 from snn_cli.ensembles import ENSEMBLES
@@ -44,37 +36,18 @@ PASSED_ON = (
     help="Variants, repeated or comma-separated; the first is the baseline. Suffixes: +bn, +mixup, +scaled-mixup, "
     "+centralize, +centralize-activation, +trainable.  [default: relu+bn,selu,lselu,sselu]",
 )
-@expression_options
-@click.option("--epsilon", metavar="E", help="Backward gain minus one, or auto.  [default: 1/depth]")
-@closure_options
-@click.option(
-    "--data",
-    metavar="NAME",
-    default="digits",
-    shell_complete=complete_from(SOURCES),
-    help=f"{', '.join(SOURCES)}.  [default: digits]",
-)
+@options.expression
+@options.epsilon("Backward gain minus one, or auto.  [default: 1/depth]")
+@options.closure
+@options.one_of("--data", SOURCES, "digits")
 @click.option("--data-dir", metavar="DIR", help="Where the data are; nothing is downloaded.")
 @click.option("--image", metavar="N", help="Side that images of a folder are scaled and cropped to.")
-@click.option(
-    "--architecture",
-    metavar="NAME",
-    default="mlp",
-    shell_complete=complete_from(ARCHITECTURES),
-    help=f"{', '.join(ARCHITECTURES)}.  [default: mlp]",
-)
-@click.option("--depth", metavar="L", help="Layers with an activation.  [default: 64; of conv 12]")
-@click.option(
-    "--fanin", "--width", "fanin", metavar="N", help="Units, or channels of conv.  [default: 128; of conv 32]"
+@options.one_of("--architecture", ARCHITECTURES, "mlp")
+@options.size(
+    "Layers with an activation.  [default: 64; of conv 12]", "Units, or channels of conv.  [default: 128; of conv 32]"
 )
 @click.option("--width-multiplier", metavar="M", help="Of MobileNet: factor of its channels.  [default: 1]")
-@click.option(
-    "--weights",
-    metavar="NAME",
-    default="gaussian",
-    shell_complete=complete_from(ENSEMBLES),
-    help=f"{', '.join(ENSEMBLES)}.  [default: gaussian]",
-)
+@options.one_of("--weights", ENSEMBLES, "gaussian")
 @click.option("--epochs", metavar="N", default="10", help="Epochs of every run.  [default: 10]")
 @click.option("--batch", metavar="B", default="64", help="Images a step.  [default: 64]")
 @click.option("--seeds", metavar="N", default="2", help="Runs a variant, the same seeds for all.  [default: 2]")
@@ -89,20 +62,18 @@ PASSED_ON = (
 @click.option("--weight-decay", metavar="D", default="0", help="Of weights alone.  [default: 0]")
 @click.option("--mixup-alpha", metavar="A", default="0.2", help="Of +mixup: t ~ Beta(A, A).  [default: 0.2]")
 @click.option("--augment/--no-augment", default=None, help="Move and mirror images.  [default: of cifar and folders]")
-@click.option("--device", metavar="NAME", default="cpu", help="cpu, cuda, cuda:1, mps or auto.  [default: cpu]")
+@options.device
 @click.option("--precision", metavar="NAME", default="float32", help="bfloat16 or float16: mixed precision.")
 @click.option("--compile", is_flag=True, help="Compile the network with torch.compile.")
 @click.option("--channels-last", is_flag=True, help="Images with their channels last in memory.")
 @click.option("--threads", metavar="N", help="Of torch, on the CPU.  [default: 1]")
-@click.option("--checkpoint", metavar="FILE", shell_complete=complete_file, help="Written after every epoch.")
-@click.option(
-    "--resume", metavar="FILE", shell_complete=complete_file, help="Go on from a checkpoint, in the same file."
-)
-@click.option("--metrics", metavar="FILE", shell_complete=complete_file, help="A JSON line for every epoch.")
+@options.file("--checkpoint", "Written after every epoch.")
+@options.file("--resume", "Go on from a checkpoint, in the same file.")
+@options.file("--metrics", "A JSON line for every epoch.")
 @click.option("--profile/--no-profile", default=True, help="With the curve over epochs, or without.")
-@click.option("--plot", metavar="FILE", shell_complete=complete_file, help="Write a figure: .png, .svg or .pdf.")
-@click.option("--force", is_flag=True, help="Let a figure overwrite a file.")
-@output_options
+@options.plot
+@options.force
+@options.output
 def command(**given: Any) -> int:
     """Train variants on real data and compare them, seed by seed.
 
@@ -116,17 +87,18 @@ def command(**given: Any) -> int:
       snn train --act selu,sselu+centralize --depth 16 --width 32 --epochs 1 --lr 0.003,0.01 --json
     """
     output = Output()
-    form = output_format(given["as_json"], given["as_csv"])
-    acts = [part.strip() for text in given["act"] for part in text.split(",")]
-    options = {name: given[name] for name in PASSED_ON if given[name] is not None}
+    form = options.output_format(given["as_json"], given["as_csv"])
+    acts = options.split(given["act"])
+    asked = {name: given[name] for name in PASSED_ON if given[name] is not None}
     if acts:
-        options["act"] = acts
-    options |= {"expr": given["expr"], "set": single_values(given["values"])}
+        asked["act"] = acts
+    asked |= {"expr": given["expr"], "set": options.single_values(given["values"])}
     figure = _figure(given)
     from snn_cli.engine.distributed import OfOneRank, rank
-    from snn_cli.training.compare import train
+    from snn_cli.training.compare import DEFAULT_ACT, train
 
-    report, conclusion = _report(output, form)
+    named = acts or ([] if given["expr"] else options.split([DEFAULT_ACT]))
+    report, conclusion = _report(output, form, [*named, *given["expr"]])
     records: list[Training] = []
 
     def finished(record: Training) -> None:
@@ -136,7 +108,7 @@ def command(**given: Any) -> int:
     bar = None if given["quiet"] or rank() else _bar(output, given["verbose"])
     interrupted = False
     try:
-        train(**options, report=finished, progress=bar)
+        train(**asked, report=finished, progress=bar)
     except KeyboardInterrupt:
         interrupted = True
     except SnnError as error:
@@ -189,7 +161,7 @@ def _bar(output: Output, verbose: bool) -> Callable[[Progress], None] | None:
     return show
 
 
-def _report(output: Output, form: str) -> tuple[Callable[[Training], None], Callable[[], None]]:
+def _report(output: Output, form: str, names: list[str]) -> tuple[Callable[[Training], None], Callable[[], None]]:
     if form == "json":
         from snn_cli.reports.json import line
 
@@ -199,7 +171,7 @@ def _report(output: Output, form: str) -> tuple[Callable[[Training], None], Call
     if form == "csv":
         rows = Rows()
         return lambda record: output.write(rows(record)), lambda: None
-    table = Table(width=output.width, shorten=output.terminal, color=output.color)
+    table = Table(names, width=output.width, shorten=output.terminal, color=output.color)
 
     def conclude() -> None:
         if text := table.conclusion():

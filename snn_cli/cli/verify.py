@@ -9,17 +9,9 @@ import click
 
 from snn_cli import activations
 from snn_cli.architectures import ARCHITECTURES
-from snn_cli.cli.main import CHECK_FAILED, INTERRUPTED
+from snn_cli.cli import options
+from snn_cli.cli.exits import CHECK_FAILED, INTERRUPTED
 from snn_cli.cli.model import model_options, refuse_without_model
-from snn_cli.cli.options import (
-    closure_options,
-    complete_any_act,
-    complete_file,
-    expression_options,
-    expressions,
-    output_format,
-    output_options,
-)
 from snn_cli.cli.output import Output, is_terminal
 from snn_cli.ensembles import ENSEMBLES
 from snn_cli.errors import InputError, SnnError
@@ -39,58 +31,31 @@ PASSED_ON = (
 
 
 @click.command("verify", context_settings={"help_option_names": ["-h", "--help"]})
-@click.option(
-    "--act",
-    "act",
-    metavar="NAME",
-    multiple=True,
-    shell_complete=complete_any_act,
-    help=f"Activation: {', '.join((*activations.SOLVABLE, *activations.BASELINES))}. May be repeated or "
+@options.activation(
+    f"Activation: {', '.join((*activations.SOLVABLE, *activations.BASELINES))}. May be repeated or "
     "comma-separated.  [default: lselu, at epsilon 0.03]",
+    "Backward gain minus one, or auto (needs --fanin).  [default: 1/depth]",
 )
-@click.option("--epsilon", metavar="E", help="Backward gain minus one, or auto (needs --fanin).  [default: 1/depth]")
-@click.option(
-    "--params",
-    metavar="FILE",
-    shell_complete=complete_file,
-    help="Activations from records, one a line (- is standard input), instead of --act.",
+@options.size(
+    "Layers.  [default: that of --params, or 50; MobileNet has its own]",
+    "Fan-in of each.  [default: that of --params, or 128]",
 )
-@expression_options
-@click.option("--depth", metavar="L", help="Layers.  [default: that of --params, or 50; MobileNet has its own]")
-@click.option("--fanin", "--width", "fanin", metavar="N", help="Fan-in of each.  [default: that of --params, or 128]")
-@click.option("--widths", metavar="N,NxTIMES,..", help="Widths of x[0] ... x[L] instead, such as 784,1024x20,10.")
-@closure_options
-@click.option(
-    "--architecture",
-    metavar="NAME",
-    default="mlp",
-    shell_complete=lambda _c, _p, text: [name for name in ARCHITECTURES if name.startswith(text)],
-    help=f"{', '.join(ARCHITECTURES)}.  [default: mlp]",
-)
+@options.widths
+@options.closure
+@options.one_of("--architecture", ARCHITECTURES, "mlp")
 @click.option("--channels", metavar="C", help="Of conv: channels of every layer.  [default: 64]")
 @click.option("--kernel", metavar="K", help="Of conv: side of the filters, odd.  [default: 3]")
 @click.option("--image", metavar="N", help="Of conv and MobileNet: side of the images.  [default: 16, 64]")
 @click.option("--padding", metavar="NAME", help="Of conv: circular or zeros.  [default: circular]")
 @click.option("--width-multiplier", metavar="M", help="Of MobileNet: factor of its channels.  [default: 1]")
-@click.option(
-    "--weights",
-    metavar="NAME",
-    default="gaussian",
-    shell_complete=lambda _c, _p, text: [name for name in ENSEMBLES if name.startswith(text)],
-    help=f"Weight ensemble: {', '.join(ENSEMBLES)}.  [default: gaussian]",
-)
-@click.option("--sigma-w", metavar="S", help="Deviation of the weights times sqrt(fan-in), or he.  [default: 1]")
-@click.option("--sigma-b", metavar="S", help="Deviation of the biases.  [default: 0]")
-@click.option("--q0", metavar="Q", help="Second moment of the inputs.  [default: 1]")
-@click.option("--weight-mean", metavar="M", help="Common mean of the weights, in their own deviations.  [default: 0]")
-@click.option("--centralize", is_flag=True, help="Remedy: weights less their mean over the fan-in.")
-@click.option("--centralize-activation", is_flag=True, help="Remedy: activations less their mean.")
-@click.option("--mixup", metavar="A", help="Remedy: inputs mixed with t ~ Beta(A, A).")
-@click.option("--scaled-mixup", metavar="A", help="Remedy: the same divided by sqrt(t^2 + (1-t)^2).")
+@options.one_of("--weights", ENSEMBLES, "gaussian", before="Weight ensemble: ")
+@options.sigma
+@options.q0
+@options.remedy
 @click.option("--batch", metavar="B", help="Inputs through each network.  [default: 16; of images 4]")
 @click.option("--trials", metavar="T", help="Networks.  [default: 32; of MobileNet 16]")
 @click.option("--seed", metavar="N", help="Seed of all random numbers.  [default: 0]")
-@click.option("--device", metavar="NAME", default="cpu", help="cpu, cuda, cuda:1, mps or auto.  [default: cpu]")
+@options.device
 @click.option("--dtype", metavar="NAME", default="float32", help="float64, float32, bfloat16, float16.")
 @click.option("--tf32", is_flag=True, help="Let CUDA round float32 products to TF32.")
 @click.option("--threads", metavar="N", help="Networks side by side on the CPU.  [default: the processors]")
@@ -100,12 +65,12 @@ PASSED_ON = (
     "--max-growth", metavar="F", help="Check: the squared gradient grows or shrinks by no more than this factor."
 )
 @click.option("--profile/--no-profile", default=True, help="With the values of every layer, or without.")
-@click.option("--save", metavar="FILE", shell_complete=complete_file, help="Keep the numbers of every network.")
-@click.option("--resume", metavar="FILE", shell_complete=complete_file, help="Add networks to a run that was kept.")
-@click.option("--plot", metavar="FILE", shell_complete=complete_file, help="Write a figure: .png, .svg or .pdf.")
-@click.option("--force", is_flag=True, help="Let a figure overwrite a file.")
+@options.file("--save", "Keep the numbers of every network.")
+@options.file("--resume", "Add networks to a run that was kept.")
+@options.plot
+@options.force
 @model_options
-@output_options
+@options.output
 def command(**given: Any) -> int:
     """Measure real random networks and hold them against theory.
 
@@ -125,7 +90,7 @@ def command(**given: Any) -> int:
         return model.verify(given)
     refuse_without_model(given)
     output = Output()
-    form = output_format(given["as_json"], given["as_csv"])
+    form = options.output_format(given["as_json"], given["as_csv"])
     requests = _requests(given)
     _check(requests)
     figure = _figure(given)
@@ -154,12 +119,8 @@ def _fails(record: Verification) -> bool:
 
 
 def _requests(given: dict[str, Any]) -> list[dict[str, Any]]:
-    if given["params"] is not None and given["act"]:
-        raise InputError("--params and --act both give activations", "leave out --act")
+    records = options.alone(given)
     common = {name: given[name] for name in PASSED_ON if given[name] is not None}
-    records = expressions(given)
-    if given["params"] is not None and records:
-        raise InputError("--params and --expr both give activations", "leave out --expr")
     common["profile"] = bool(given["plot"]) or given["profile"]
     common["tf32"] = given["tf32"]
     if given["params"] is not None:
@@ -167,8 +128,7 @@ def _requests(given: dict[str, Any]) -> list[dict[str, Any]]:
 
         requests = [{**common, "params": record} for record in read(given["params"])]
     elif given["act"]:
-        acts = [part.strip() for text in given["act"] for part in text.split(",")]
-        requests = [{**common, "act": act} for act in acts]
+        requests = [{**common, "act": act} for act in options.split(given["act"])]
     else:
         requests = [] if records else [common]
     requests += [{**common, "params": record} for record in records]

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from typing import TYPE_CHECKING, Any
 
 from snn_cli.activations import SOLVABLE
-from snn_cli.reports.notes import assigned, called
-from snn_cli.reports.propagation_notes import factor, number
-from snn_cli.reports.propagation_table import bold, wrapped
+from snn_cli.reports.csv import Lines
+from snn_cli.reports.layout import DIGITS, bold, columns, joined, numbered, sentences, wrapped
+from snn_cli.reports.layout import table as table_of
+from snn_cli.reports.notes import assigned, called, factor, number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from snn_cli.records import Analysis
+
+_NAME = 30
+"""Characters of a name up to which it stands in its row on a terminal."""
 
 _COLUMNS = (
     ("activation", lambda r: name(r)),
@@ -68,10 +70,9 @@ def report(record: Analysis, *, width: int | None = None, shorten: bool = False,
     ]
     if record.fan_in is not None:
         rows.append(("weight mean tolerance", show(record.weight_mean_tolerance)))
-    lines = [f"{label:<28}{value}" for label, value in rows]
-    blocks = [[bold(line, color) for line in wrapped(head, width)], lines]
-    blocks.append([line for text in _sentences(record, shorten) for line in wrapped(text, width)])
-    return "\n\n".join("\n".join(block) for block in blocks)
+    heading = [bold(line, color) for line in wrapped(head, width)]
+    facts = columns([(f"{label:<28}", value) for label, value in rows], width, gap=0)
+    return joined([heading, facts, sentences(_sentences(record, shorten), width)])
 
 
 def _sentences(record: Analysis, shorten: bool) -> list[str]:
@@ -138,41 +139,29 @@ def _network(record: Analysis, shorten: bool) -> str:
 def table(records: Sequence[Analysis], *, width: int | None = None, shorten: bool = False, color: bool = False) -> str:
     """Several activations, the strongest first: by gamma with the sigma_w that keeps q = 1."""
     ordered = sorted(records, key=lambda r: (r.mended.gamma is None, r.mended.gamma or 0.0))
+    names, legend = numbered([name(record) for record in ordered], _NAME if width else 10**6, width)
     cells = [[heading for heading, _ in _COLUMNS]]
-    for record in ordered:
-        values = [value(record) for _, value in _COLUMNS]
-        cells.append([x if isinstance(x, str) else number(x, shorten, 4) for x in values])
-    widths = [max(len(row[i]) for row in cells) for i in range(len(_COLUMNS))]
-    lines = ["  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)).rstrip() for row in cells]
-    lines[0] = bold(lines[0], color)
+    for shown, record in zip(names, ordered, strict=True):
+        values = [value(record) for _, value in _COLUMNS[1:]]
+        cells.append([shown, *(x if isinstance(x, str) else number(x, shorten, DIGITS) for x in values)])
+    blocks = table_of(cells, width)
+    for lines in blocks:
+        lines[0] = bold(lines[0], color)
     caption = (
         "The strongest first: gamma, and chi, with weights of the sigma_w that keeps q = 1. The verdict is on f as it "
         "is, E[f^2] = 1, E[f'^2] >= 1 and gamma < 1, or else with that sigma_w."
     )
-    return "\n".join([*lines, "", *wrapped(caption, width)])
+    return joined([*blocks, legend, wrapped(caption, width)])
 
 
 class Rows:
     """CSV rows: one an activation; the first comes with the header."""
 
     def __init__(self) -> None:
-        self._started = False
+        self._lines = Lines()
 
     def __call__(self, record: Analysis) -> str:
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        cells = _cells(record)
-        if not self._started:
-            writer.writerow(cells)
-            self._started = True
-        writer.writerow([_plain(x) for x in cells.values()])
-        return text.getvalue()
-
-
-def _plain(x: Any) -> Any:
-    if x is None:
-        return ""
-    return str(x).lower() if isinstance(x, bool) else repr(x) if isinstance(x, float) else x
+        return self._lines([_cells(record)])
 
 
 def _cells(record: Analysis) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from snn_cli.errors import InputError
 from snn_cli.reports.analysis import name
-from snn_cli.reports.plot import _STYLE, WIDTH, _format, _matplotlib, _save, _writing
+from snn_cli.reports.plot import WIDTH, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,16 +31,9 @@ def analyses(records: Sequence[Analysis], path: str, curves: Curves, *, force: b
 
     Raises InputError where the file cannot be written, MissingExtra without matplotlib.
     """
-    form = _format(path)
     if not records:
         raise InputError("--plot has nothing to draw", "snn analyze --act gelu --plot gelu.svg")
-    with _matplotlib():
-        from matplotlib import style
-
-        with style.context(["default", _STYLE]):
-            figure = _figure(records, curves)
-            with _writing(path):
-                _save(figure, path, form, force)
+    write(lambda: _figure(records, curves), path, force=force)
 
 
 def _figure(records: Sequence[Analysis], curves: Curves) -> Any:

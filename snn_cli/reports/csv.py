@@ -1,4 +1,4 @@
-"""CSV: a header and a row per solution."""
+"""CSV: a header, then rows."""
 
 from __future__ import annotations
 
@@ -7,9 +7,34 @@ import io
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from snn_cli.records import Solution
+
+
+class Lines:
+    """Rows as text, each a name and a value for every column; the first comes with the header."""
+
+    def __init__(self) -> None:
+        self._started = False
+
+    def __call__(self, rows: Iterable[Mapping[str, Any]]) -> str:
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        for cells in rows:
+            if not self._started:
+                writer.writerow(cells)
+                self._started = True
+            writer.writerow([_cell(value) for value in cells.values()])
+        return text.getvalue()
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return repr(value) if isinstance(value, float) else str(value)
 
 
 class SolutionRows:
@@ -19,17 +44,10 @@ class SolutionRows:
         self._parameters = parameters
         self._decimals = decimals
         self._enclosure = enclosure
-        self._started = False
+        self._lines = Lines()
 
     def __call__(self, solution: Solution) -> str:
-        cells = self._cells(solution)
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        if not self._started:
-            writer.writerow(cells)
-            self._started = True
-        writer.writerow([_cell(value) for value in cells.values()])
-        return text.getvalue()
+        return self._lines([self._cells(solution)])
 
     def _cells(self, solution: Solution) -> dict[str, Any]:
         moments = ("mean", "second_moment", "chi", "gamma", "kappa", "mean_slope")
@@ -57,11 +75,3 @@ class SolutionRows:
                 lo, hi = enclosure.get(name, (None, None))
                 cells[f"{name}_lo"], cells[f"{name}_hi"] = lo, hi
         return cells
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return repr(value) if isinstance(value, float) else str(value)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from snn_cli.reports.propagation_notes import factor, number
-from snn_cli.reports.propagation_table import bold, wrapped
+from snn_cli.reports.csv import Lines
+from snn_cli.reports.layout import DIGITS, bold, joined, sentences, table, wrapped
+from snn_cli.reports.notes import factor, number
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from snn_cli.records import Advice, ModelLayer, ModelPrediction, ModelReport
 
@@ -22,7 +21,7 @@ def report(record: ModelReport, *, width: int | None = None, shorten: bool = Fal
     width
         Columns to fit sentences into; None for no limit.
     shorten
-        Four significant digits, for a terminal; else every digit.
+        Six significant digits in the table and four in sentences, for a terminal; else every digit.
     color
         The heading in bold.
     """
@@ -31,39 +30,36 @@ def report(record: ModelReport, *, width: int | None = None, shorten: bool = Fal
         f"{'network' if record.trials == 1 else 'networks'} of {record.batch} inputs, weights {record.weights}, "
         f"{record.dtype} on {record.device}, seed {record.seed}"
     )
-    relative = [
-        None if layer.gradient is None or not record.gradient_out else layer.gradient / record.gradient_out
-        for layer in record.layers
-    ]
-    titles = ["layer", "kind", "fan-in", "q", "theory", "mean", "gradient", "growth", "theory", ""]
-    rows = [
+    of = ("q, theory", "growth, theory") if width else ("theory", "theory")
+    titles = ["layer", "kind", "fan-in", "q", of[0], "mean", "gradient", "growth", of[1], ""]
+    rows = []
+    for layer, gradient in zip(record.layers, _relative(record), strict=True):
+        numbers = (layer.q, layer.q_theory, layer.mean, gradient, layer.growth, layer.growth_theory)
+        rows.append([*_named(layer, numbers, shorten), _mark(record, layer)])
+    said = [*_limits(record), *findings(record, shorten)]
+    return joined(
         [
-            layer.name,
-            layer.kind,
-            "" if layer.fan_in is None else str(layer.fan_in),
-            *(
-                number(value, shorten)
-                for value in (layer.q, layer.q_theory, layer.mean, gradient, layer.growth, layer.growth_theory)
-            ),
-            _mark(record, layer),
-        ]
-        for layer, gradient in zip(record.layers, relative, strict=True)
-    ]
-    blocks = [
-        [bold(line, color) for line in wrapped(head, width)],
-        _columns([titles, *rows]),
-        [
-            line
-            for text in (
+            [bold(line, color) for line in wrapped(head, width)],
+            *table([titles, *rows], width),
+            wrapped(
                 "q, mean: of the layer's output. gradient: squared norm with respect to it, over that at the model's "
                 "output. growth: across the layer, input over output. theory: random weights with these moments.",
-            )
-            for line in wrapped(text, width)
-        ],
-    ]
-    sentences = [*_limits(record), *findings(record, shorten)]
-    blocks.append([line for text in sentences for line in wrapped(text, width)])
-    return "\n\n".join("\n".join(line.rstrip() for line in block) for block in blocks)
+                width,
+            ),
+            sentences(said, width),
+        ]
+    )
+
+
+def _relative(record: ModelReport | ModelPrediction) -> list[float | None]:
+    """The squared gradients at the layers' outputs, over that at the model's output."""
+    out = record.gradient_out
+    return [None if layer.gradient is None or not out else layer.gradient / out for layer in record.layers]
+
+
+def _named(layer: ModelLayer, numbers: Iterable[float | None], shorten: bool) -> list[str]:
+    fan_in = "" if layer.fan_in is None else str(layer.fan_in)
+    return [layer.name, layer.kind, fan_in, *(number(value, shorten, DIGITS) for value in numbers)]
 
 
 def _mark(record: ModelReport, layer: ModelLayer) -> str:
@@ -160,30 +156,18 @@ def _but(averaged: int | None) -> str:
 def prediction(record: ModelPrediction, *, width: int | None = None, shorten: bool = False, color: bool = False) -> str:
     """Every layer as predicted; arguments as for `report`."""
     head = f"{record.model}: {record.depth} weight layers, predicted from the moments of its weights"
-    titles = ["layer", "kind", "fan-in", "q", "up to x", "mean", "gradient", "up to x", "growth"]
-    relative = [
-        None if layer.gradient is None or not record.gradient_out else layer.gradient / record.gradient_out
-        for layer in record.layers
-    ]
-    rows = [
-        [
-            layer.name,
-            layer.kind,
-            "" if layer.fan_in is None else str(layer.fan_in),
-            *(
-                number(value, shorten)
-                for value in (
-                    layer.q,
-                    layer.q_allowed,
-                    layer.mean,
-                    gradient,
-                    layer.gradient_allowed,
-                    layer.growth,
-                )
-            ),
-        ]
-        for layer, gradient in zip(record.layers, relative, strict=True)
-    ]
+    of = ("q up to x", "gradient up to x") if width else ("up to x", "up to x")
+    titles = ["layer", "kind", "fan-in", "q", of[0], "mean", "gradient", of[1], "growth"]
+    rows = []
+    for layer, gradient in zip(record.layers, _relative(record), strict=True):
+        numbers = (layer.q, layer.q_allowed, layer.mean, gradient, layer.gradient_allowed, layer.growth)
+        rows.append(_named(layer, numbers, shorten))
+    heading = [bold(line, color) for line in wrapped(head, width)]
+    return joined([heading, *table([titles, *rows], width), sentences(_predicted(record, shorten), width)])
+
+
+def _predicted(record: ModelPrediction, shorten: bool) -> list[str]:
+    """What the columns are, and what follows from them."""
     growth = record.gradient.log_growth
     last = [
         "q, mean: of the layer's output. gradient: squared norm with respect to it, over that at the model's output. "
@@ -197,40 +181,14 @@ def prediction(record: ModelPrediction, *, width: int | None = None, shorten: bo
             f"From the output to the input the squared gradient changes by x {factor(growth, shorten)}, and by a "
             f"factor of {number(deviation, shorten)} from one network to the next (one deviation)."
         )
-    blocks = [
-        [bold(line, color) for line in wrapped(head, width)],
-        _columns([titles, *rows]),
-        [line for text in last for line in wrapped(text, width)],
-    ]
-    return "\n\n".join("\n".join(line.rstrip() for line in block) for block in blocks if block)
-
-
-def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return ["  ".join(f"{cell:<{size}}" for cell, size in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return last
 
 
 class Rows:
     """CSV rows, one a layer; the first comes with the header."""
 
     def __init__(self) -> None:
-        self._started = False
+        self._lines = Lines()
 
     def __call__(self, record: ModelReport | ModelPrediction) -> str:
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        for layer in record.to_dict()["layers"]:
-            cells = {"model": record.model, **layer}
-            if not self._started:
-                writer.writerow(cells)
-                self._started = True
-            writer.writerow([_cell(value) for value in cells.values()])
-        return text.getvalue()
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return repr(value) if isinstance(value, float) else str(value)
+        return self._lines({"model": record.model, **layer} for layer in record.to_dict()["layers"])

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from snn_cli.errors import InputError
-from snn_cli.reports.plot import _STYLE, WIDTH, _format, _matplotlib, _save, _writing
+from snn_cli.reports.plot import WIDTH, write
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,14 +30,7 @@ def layers(record: ModelReport, path: str, *, force: bool = True) -> None:
 
     Raises InputError where there is nothing to draw or the file cannot be written, MissingExtra without matplotlib.
     """
-    form = _format(path)
-    with _matplotlib():
-        from matplotlib import style
-
-        with style.context(["default", _STYLE]):
-            figure = _figure(record)
-            with _writing(path):
-                _save(figure, path, form, force)
+    write(lambda: _figure(record), path, force=force)
 
 
 def _log10(x: float | None) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal
 from typing import TYPE_CHECKING
 
@@ -114,3 +115,23 @@ def called(act: str, params: Mapping[str, float], shorten: bool = False) -> str:
 def assigned(params: Mapping[str, float]) -> str:
     """Parameters in one cell of CSV."""
     return " ".join(f"{name}={value!r}" for name, value in params.items())
+
+
+def number(x: float | None, shorten: bool = False, digits: int = 4) -> str:
+    """With every digit, or to a few; a dash where there is none."""
+    if x is None or not math.isfinite(x):
+        return "-"
+    if isinstance(x, int):
+        return str(x)
+    return f"{x:.{digits}g}" if shorten else repr(x)
+
+
+def factor(log: float | None, shorten: bool = False, digits: int = 4) -> str:
+    """``e^log`` as a decimal, also where a double overflows."""
+    if log is None:
+        return "-"
+    if abs(log) < 700:
+        return number(math.exp(log), shorten, digits)
+    exponent = math.floor(log / math.log(10))
+    mantissa = math.exp(log - exponent * math.log(10))
+    return f"{mantissa:.{digits - 1}f}e{exponent:+d}" if shorten else f"{mantissa!r}e{exponent:+d}"

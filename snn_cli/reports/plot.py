@@ -115,12 +115,17 @@ def solutions(solutions: Sequence[Solution], path: str, *, force: bool = True) -
 
     Raises InputError where the file cannot be written, and as ``check`` does.
     """
+    write(lambda: _figure(solutions), path, force=force)
+
+
+def write(make: Callable[[], Any], path: str, *, force: bool) -> None:
+    """Make a figure in our style and write it into a file, all of it or nothing. Raises as ``check`` does."""
     form = _format(path)
     with _matplotlib():
         from matplotlib import style
 
         with style.context(["default", _STYLE]):
-            figure = _figure(solutions)
+            figure = make()
             with _writing(path):
                 _save(figure, path, form, force)
 

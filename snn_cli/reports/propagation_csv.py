@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from typing import TYPE_CHECKING, Any
 
+from snn_cli.reports.csv import Lines
 from snn_cli.reports.notes import assigned
 
 if TYPE_CHECKING:
@@ -26,17 +25,10 @@ class PropagationRows:
 
     def __init__(self, profile: bool) -> None:
         self._profile = profile
-        self._started = False
+        self._lines = Lines()
 
     def __call__(self, record: Propagation) -> str:
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        for cells in self._layers(record) if self._profile else (_summary(record),):
-            if not self._started:
-                writer.writerow(cells)
-                self._started = True
-            writer.writerow([_cell(value) for value in cells.values()])
-        return text.getvalue()
+        return self._lines(self._layers(record) if self._profile else [_summary(record)])
 
     def _layers(self, record: Propagation) -> Iterator[dict[str, Any]]:
         assert record.profile is not None
@@ -65,11 +57,3 @@ def _summary(record: Propagation) -> dict[str, Any]:
     cells.update((f"budget_{name}", budget.get(name)) for name in BUDGET)
     cells["notes"] = " ".join(note.value for note in record.notes)
     return cells
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return repr(value) if isinstance(value, float) else str(value)

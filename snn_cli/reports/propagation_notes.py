@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from snn_cli.records import Note
-from snn_cli.reports.notes import called
+from snn_cli.reports.notes import called, factor, number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,10 +16,8 @@ if TYPE_CHECKING:
 SURVIVES = 10.0
 """Factor within which a typical squared gradient is called kept, unless a budget says another."""
 
-_SENTENCES = {
+SHARED = {
     Note.EVERY_SECOND_MOMENT_FIXED: "Every second moment is a fixed point: nothing brings q back.",
-    Note.NO_FIXED_POINT: "q grows without end: there is no fixed point above it.",
-    Note.VANISHES: "q shrinks to 0: there is no fixed point below it.",
     Note.CORRELATION_NOT_FOLLOWED: (
         "f changes too often within reach of these second moments for correlations to be followed."
     ),
@@ -28,6 +26,16 @@ _SENTENCES = {
         "as a power of q."
     ),
     Note.NEVER_SETTLES: "gamma is not below 1: the spread of q grows with every layer.",
+    Note.OWN_MEANS_GROW: (
+        "Centralized activations lose the mean that all inputs share; at this mean in the weights what an input has of "
+        "its own still grows with every layer, and real networks run off. Centralize the weights instead."
+    ),
+}
+"""Said in the same words of what was predicted and of what was measured."""
+
+_SENTENCES = SHARED | {
+    Note.NO_FIXED_POINT: "q grows without end: there is no fixed point above it.",
+    Note.VANISHES: "q shrinks to 0: there is no fixed point below it.",
     Note.OVERFLOW: "q overflows on the way; gradients go on in logarithms.",
     Note.UNDERFLOW: (
         "q, or the gain of a layer, underflows to 0 on the way; gradients go on in logarithms, with a gain of 1e-140 a "
@@ -53,10 +61,6 @@ _SENTENCES = {
     Note.TRUNCATION_LOSES_VARIANCE: (
         "Cut at 2 deviations, unrestored weights keep 77.4% of their variance: sigma_w is {sigma_w}."
     ),
-    Note.OWN_MEANS_GROW: (
-        "Centralized activations lose the mean that all inputs share; at this mean in the weights what an input has of "
-        "its own still grows with every layer, and real networks run off. Centralize the weights instead."
-    ),
     Note.CENTRALIZATION_SHIFTS: (
         "Centralization removes the mean of f from the second moment: the fixed point is q = {q}, not 1. "
         "Solve with --zero-mean, or take --sigma-w {restoring}."
@@ -71,26 +75,6 @@ def sentence(note: Note, record: Propagation, shorten: bool = False) -> str:
         q=number(record.fixed_point.q, shorten),
         restoring=number(record.mean_path.restoring_sigma_w, shorten),
     )
-
-
-def number(x: float | None, shorten: bool, digits: int = 4) -> str:
-    """With every digit, or to a few; a dash where there is none."""
-    if x is None or not math.isfinite(x):
-        return "-"
-    if isinstance(x, int):
-        return str(x)
-    return f"{x:.{digits}g}" if shorten else repr(x)
-
-
-def factor(log: float | None, shorten: bool, digits: int = 4) -> str:
-    """``e^log`` as a decimal, also where a double overflows."""
-    if log is None:
-        return "-"
-    if abs(log) < 700:
-        return number(math.exp(log), shorten, digits)
-    exponent = math.floor(log / math.log(10))
-    mantissa = math.exp(log - exponent * math.log(10))
-    return f"{mantissa:.{digits - 1}f}e{exponent:+d}" if shorten else f"{mantissa!r}e{exponent:+d}"
 
 
 def label(record: Propagation, records: Sequence[Propagation]) -> str:

@@ -6,11 +6,12 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from snn_cli.reports import propagation_notes as words
-from snn_cli.reports.notes import called
-from snn_cli.reports.propagation_notes import number
+from snn_cli.reports.layout import DIGITS, Column, bold, flowing, joined, numbered, sentences, wrapped
+from snn_cli.reports.layout import Listing as Fitted
+from snn_cli.reports.notes import called, factor, number
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from snn_cli.records import Propagation
 
@@ -46,6 +47,14 @@ _DEFAULTS = {
     "centralize_activation": False,
 }
 
+_FIELDS = {
+    "fanin": "fan_in", "lam": "params", "lambda_min": "params", "params": "epsilon", "max_growth": "depth"
+}  # fmt: skip
+"""Of swept options, the field that shows them where it has another name."""
+
+_WORDS = ("act", "depth", "fan_in")
+"""Columns of a listing that hold no decimal numbers."""
+
 _Row = tuple[str, "Callable[[Propagation], Any]"]
 
 _ROWS: tuple[tuple[str, tuple[_Row, ...]], ...] = (
@@ -65,7 +74,7 @@ _ROWS: tuple[tuple[str, tuple[_Row, ...]], ...] = (
             ("drift per layer (log)", lambda r: r.finite.drift),
             ("log growth, last to first", lambda r: r.gradient.log_growth),
             ("  +- over networks", lambda r: r.gradient.log_growth_sd),
-            ("typical factor", lambda r: _Text(words.factor(r.gradient.log_growth, False))),
+            ("typical factor", lambda r: _Text(factor(r.gradient.log_growth, False))),
         ),
     ),
     (
@@ -86,6 +95,8 @@ _ROWS: tuple[tuple[str, tuple[_Row, ...]], ...] = (
         ),
     ),
 )
+
+_LABELS = max(len(text) for _, rows in _ROWS for text, _ in rows) + _GAP
 
 
 class _Text(str):
@@ -123,33 +134,45 @@ def comparison(
     del braille
     shared = [(text, name) for text, name in _SETTINGS if len({getattr(r, name) for r in records}) == 1]
     differing = [(text, name) for text, name in _SETTINGS if (text, name) not in shared]
-    blocks = [[bold(line, color) for line in wrapped(_head(records, shared), width)]]
-    size = max(len(text) for _, rows in _ROWS for text, _ in rows) + _GAP
     cell = 11 if shorten else 23
-    names = [called(r.act, r.params, shorten) for r in records]
-    if max(map(len, names)) > cell:  # then a column has a number, and the names stand above
-        numbered = [f"[{i}]" for i in range(1, len(names) + 1)]
-        legend = [f"{i} {text}" for i, text in zip(numbered, names, strict=True)]
-        blocks.append([line for text in legend for line in wrapped(text, width)])
-        names = numbered
-    across = len(records) if width is None else max(1, (width - size) // (cell + 1))
-    for start in range(0, len(records), across):
-        part = records[start : start + across]
-        lines = [f"{'':<{size}}" + " ".join(f"{name:<{cell}}" for name in names[start : start + across])]
-        if differing:
-            lines += [_line(text, [getattr(r, name) for r in part], size, cell, shorten) for text, name in differing]
-        for title, rows in _ROWS:
-            values = [(text, [take(r) for r in part]) for text, take in rows]
-            shown = [_line(text, row, size, cell, shorten) for text, row in values if any(x is not None for x in row)]
-            if shown:
-                lines += ["", bold(title, color), *shown]
-        blocks.append(lines)
+    names, legend = numbered([called(r.act, r.params, shorten) for r in records], cell, width)
+    blocks = [[bold(line, color) for line in wrapped(_head(records, shared), width)], legend]
+    if width is not None and _LABELS + cell > width:
+        blocks += [_paragraphs(name, r, differing, width, shorten) for name, r in zip(names, records, strict=True)]
+    else:
+        across = len(records) if width is None else (width - _LABELS + 1) // (cell + 1)
+        for i in range(0, len(records), across):
+            lines = [_line("", names[i : i + across], cell, shorten)]
+            for title, rows in _sections(records[i : i + across], differing):
+                lines += ["", bold(title, color)] if title else []
+                lines += [_line(text, values, cell, shorten) for text, values in rows]
+            blocks.append(lines)
     if all(record.profile is not None for record in records):
         blocks += charts(records, width)
-    text = "\n\n".join("\n".join(line.rstrip() for line in block) for block in blocks)
-    return (
-        text + "\n\n" + "\n".join(line for each in conclusion_parts(records, shorten) for line in wrapped(each, width))
-    )
+    return joined([*blocks, sentences(conclusion_parts(records, shorten), width)])
+
+
+def _sections(
+    records: Sequence[Propagation], differing: Sequence[tuple[str, str]]
+) -> Iterator[tuple[str, list[tuple[str, list[Any]]]]]:
+    """The settings that differ, without a title, then titles and rows: their words, and a value for each record."""
+    yield "", [(text, [getattr(r, name) for r in records]) for text, name in differing]
+    for title, rows in _ROWS:
+        values = [(text, [take(r) for r in records]) for text, take in rows]
+        known = [(text, row) for text, row in values if any(x is not None for x in row)]
+        if known:
+            yield title, known
+
+
+def _paragraphs(
+    name: str, record: Propagation, differing: Sequence[tuple[str, str]], width: int, shorten: bool
+) -> list[str]:
+    """One record where a column is too wide."""
+    lines = []
+    for title, rows in _sections([record], differing):
+        pairs = [f"{text.strip()} {_shown(values[0], shorten)}" for text, values in rows]
+        lines += flowing([title or name, *pairs], width, gap=2)
+    return lines
 
 
 def conclusion(records: Sequence[Propagation], shorten: bool = False) -> str:
@@ -167,15 +190,6 @@ def conclusion_parts(records: Sequence[Propagation], shorten: bool) -> list[str]
         f"note ({', '.join(names)}): {text}" if len(records) > 1 else f"note: {text}" for text, names in notes.items()
     ]
     return [*words.verdict(records, shorten), *about]
-
-
-def wrapped(text: str, width: int | None) -> list[str]:
-    """A sentence, over as many lines as it takes; numbers stay whole."""
-    if width is None or len(text) <= width:
-        return [text]
-    from textwrap import wrap
-
-    return wrap(text, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def _head(records: Sequence[Propagation], shared: Sequence[tuple[str, str]]) -> str:
@@ -206,24 +220,19 @@ def _runs(widths: Sequence[int]) -> str:
     return ",".join(f"{width}x{count}" if count > 1 else str(width) for width, count in found)
 
 
-def _line(text: str, values: Sequence[Any], size: int, cell: int, shorten: bool) -> str:
-    return f"{text:<{size}}" + " ".join(f"{_shown(value, shorten):<{cell}}" for value in values)
+def _line(text: str, values: Sequence[Any], cell: int, shorten: bool) -> str:
+    return f"{text:<{_LABELS}}" + " ".join(f"{_shown(value, shorten):<{cell}}" for value in values)
 
 
-def _shown(value: Any, shorten: bool) -> str:
+def _shown(value: Any, shorten: bool, digits: int = DIGITS) -> str:
     if isinstance(value, _Text):
         if not shorten or value == "-":
             return str(value)
         mantissa, e, exponent = value.partition("e")
-        return f"{float(mantissa):.4g}{e}{exponent}" if e else f"{float(value):.6g}"
+        return f"{float(mantissa):.{max(3, digits - 2)}g}{e}{exponent}" if e else f"{float(value):.{digits}g}"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return str(value) if isinstance(value, str | int) else number(value, shorten, 6)
-
-
-def bold(text: str, color: bool) -> str:
-    """A heading."""
-    return f"\x1b[1m{text}\x1b[0m" if color else text
+    return str(value) if isinstance(value, str | int) else number(value, shorten, digits)
 
 
 def charts(records: Sequence[Propagation], width: int | None = None) -> list[list[str]]:
@@ -315,29 +324,47 @@ def chart(title: str, bands: Sequence[Band], marks: str = _MARKS) -> list[str]:
 class Listing:
     """One line a propagation, in columns of fixed width, so that a line can be printed as soon as it is known.
 
-    ``swept`` are the options that vary; on a terminal, ``width``, numbers have six significant digits.
+    swept
+        The options that vary.
+    sizes
+        Of columns that hold words or whole numbers, the most characters that will come, for a terminal.
+    width
+        Columns of the terminal that lines are fitted to. None, a pipe: every digit, a line each.
     """
 
-    def __init__(self, swept: Sequence[str], *, width: int | None = None, color: bool = False) -> None:
-        names = {"fanin": "fan_in", "lam": "params", "lambda_min": "params", "params": "epsilon", "max_growth": "depth"}
-        fields = ["act", *(names.get(name, name) for name in swept if name != "act"), "epsilon"]
+    def __init__(
+        self,
+        swept: Sequence[str],
+        *,
+        sizes: Mapping[str, int] | None = None,
+        width: int | None = None,
+        color: bool = False,
+    ) -> None:
+        fields = ["act", *(_FIELDS.get(name, name) for name in swept if name != "act"), "epsilon"]
         self._fields = [name for name in dict.fromkeys(fields) if name != "params"]
-        self._color = color
-        self._shorten = width is not None
-        self._cell = 12 if self._shorten else 23
+        names = [*self._fields, "log_growth", "+-", "factor", "q*"]
+        known = sizes or {}
+        heads = [Column(name, known.get(name, 10 if name in _WORDS else None)) for name in names]
+        self._fitted = None if width is None else Fitted(heads, width, color, notes=True)
+        self._names = names
         self._started = False
 
     def __call__(self, record: Propagation) -> str:
         values = [getattr(record, name) for name in self._fields]
         values += [record.gradient.log_growth, record.gradient.log_growth_sd]
-        values += [_Text(words.factor(record.gradient.log_growth, False)), record.fixed_point.q]
-        cells = [_shown(value, self._shorten) for value in values]
-        sizes = [max(self._cell if isinstance(v, float | _Text) else 10, 10) for v in values]
-        notes = " ".join(note.value for note in record.notes)
-        line = " ".join(f"{text:<{size}}" for text, size in zip(cells, sizes, strict=True)) + f" {notes}"
-        if self._started:
-            return line.rstrip()
-        self._started = True
-        names = [*self._fields, "log_growth", "+-", "factor", "q*"]
-        head = " ".join(f"{name:<{size}}" for name, size in zip(names, sizes, strict=True)) + " notes"
-        return f"{bold(head, self._color)}\n{line.rstrip()}"
+        values += [_Text(factor(record.gradient.log_growth)), record.fixed_point.q]
+        noted = [note.value for note in record.notes]
+        if self._fitted is not None:
+            digits = self._fitted.digits or DIGITS
+            return self._fitted([_shown(value, True, digits) for value in values], noted)
+        sizes = [23 if isinstance(value, float | _Text) else 10 for value in values]
+        lines = [_row([_shown(value, False) for value in values], sizes, noted)]
+        if not self._started:
+            self._started = True
+            lines.insert(0, _row(self._names, sizes, ["notes"]).rstrip(" "))
+        return "\n".join(lines)
+
+
+def _row(cells: Sequence[str], sizes: Sequence[int], noted: Sequence[str]) -> str:
+    padded = [f"{text:<{size}}" for text, size in zip(cells, sizes, strict=True)]
+    return " ".join([*padded, *noted]).rstrip()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from snn_cli.records import Note
 from snn_cli.reports import notes
+from snn_cli.reports.layout import Column, bold, columns, joined, sentences, wrapped
+from snn_cli.reports.layout import Listing as Fitted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,7 +26,6 @@ DEPTHS = (10, 100, 1000)
 
 _GAP = 2
 _ACT = 7  # columns of the listing for the activation's name
-_EXTRA = 6  # what a number takes besides its digits: -1.2e-34
 _MOMENTS = (
     ("mean", "E[f]"),
     ("second_moment", "E[f^2]"),
@@ -62,18 +62,18 @@ def solution(
     words = [notes.strength(record, shorten)]
     words += [f"note: {notes.sentence(note, record, shorten)}" for note in record.notes]
     blocks = [
-        [_bold(line, color) for line in _wrapped(_head(record), width)],
-        [line for text in _definition(record) for line in _wrapped(text, width)],
-        _beside(_columns(_facts(record), width), drawing(record, braille=braille), width),
+        [bold(line, color) for line in wrapped(_head(record), width)],
+        sentences(_definition(record), width),
+        _beside(columns(_facts(record), width), drawing(record, braille=braille), width),
         [
-            *_wrapped(f"{'feasible':<14}{_range(record)}", width),
-            *_wrapped(f"{'residuals':<14}of these doubles: {_residuals(record, shorten)}", width),
+            *wrapped(f"{'feasible':<14}{_range(record)}", width),
+            *wrapped(f"{'residuals':<14}of these doubles: {_residuals(record, shorten)}", width),
         ],
-        _columns([(f"{label:<26}", *values) for label, values in layers], width, gap=2),
+        columns([(f"{label:<26}", *values) for label, values in layers], width, gap=2),
         *decimals_and_proof(record, width=width),
-        [line for text in words for line in _wrapped(text, width)],
+        sentences(words, width),
     ]
-    return "\n\n".join("\n".join(line.rstrip() for line in block) for block in blocks)
+    return joined(blocks)
 
 
 def decimals_and_proof(record: Solution, *, width: int | None = None) -> list[list[str]]:
@@ -81,14 +81,14 @@ def decimals_and_proof(record: Solution, *, width: int | None = None) -> list[li
     blocks = []
     if record.decimals is not None:
         heading = f"{record.digits} significant digit{'' if record.digits == 1 else 's'}"
-        blocks.append([heading, *_columns([(f"  {name}", value) for name, value in record.decimals], width)])
+        blocks.append([heading, *columns([(f"  {name}", value) for name, value in record.decimals], width)])
     if record.enclosure is not None:
         start = "proved in ball arithmetic (Krawczyk): the equations have one solution, and only one, between"
         end = "and every double above is its nearest" + (
             ", and the bound on lambda is active (multiplier > 0)." if _bound_proved(record) else "."
         )
-        bounds = _columns([(f"  {name}", lo, hi) for name, (lo, hi) in record.enclosure], width, gap=2)
-        blocks.append([*_wrapped(start, width), *bounds, *_wrapped(end, width)])
+        bounds = columns([(f"  {name}", lo, hi) for name, (lo, hi) in record.enclosure], width, gap=2)
+        blocks.append([*wrapped(start, width), *bounds, *wrapped(end, width)])
     return blocks
 
 
@@ -138,36 +138,6 @@ def _range(record: Solution) -> str:
 def _bound_proved(record: Solution) -> bool:
     bounds = dict(record.enclosure or ()).get("multiplier")
     return bounds is not None and float(bounds[0]) > 0
-
-
-def _columns(rows: Sequence[Sequence[str]], width: int | None, gap: int = 1) -> list[str]:
-    """Cells below each other; where a row is too long for that, one after the other."""
-    sizes = [max(map(len, column)) + gap for column in zip(*rows, strict=True)]
-    lines = ["".join(f"{c:<{size}}" for c, size in zip(row, sizes, strict=True)).rstrip() for row in rows]
-    if width is None or max(map(len, lines)) <= width:
-        return lines
-    return [line for row in rows for line in _flowing([c.rstrip() for c in row if c], width)]
-
-
-def _flowing(items: Sequence[str], width: int, gap: int = 1) -> list[str]:
-    """Items one after the other, each whole; what goes over to another line is indented by two more."""
-    lines = [*items[:1]]
-    for item in items[1:]:
-        if len(lines[-1]) + gap + len(item) <= width:
-            lines[-1] += " " * gap + item
-        else:
-            indent = len(items[0]) - len(items[0].lstrip()) + 2
-            lines.append(" " * indent + item)
-    return lines
-
-
-def _wrapped(text: str, width: int | None) -> list[str]:
-    """A sentence, over as many lines as it takes; numbers stay whole."""
-    if width is None or len(text) <= width:
-        return [text]
-    from textwrap import wrap
-
-    return wrap(text.strip(), width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def _beside(left: list[str], right: list[str], width: int | None) -> list[str]:
@@ -236,10 +206,6 @@ def _braille(dots: set[tuple[int, int]], columns: int, rows: int) -> list[str]:
     return ["".join(map(chr, line)) for line in cells]
 
 
-def _bold(text: str, color: bool) -> str:
-    return f"\x1b[1m{text}\x1b[0m" if color else text
-
-
 class Listing:
     """One line a solution, in columns of fixed width, so that a line can be printed as soon as it is known.
 
@@ -250,9 +216,7 @@ class Listing:
     names
         The activations that will come.
     width
-        Columns of the terminal: numbers are shortened to six significant digits or fewer, and notes that do not fit go
-        on a line of their own; where three digits are too many, each solution is a paragraph. None, a pipe: every
-        digit, a line each.
+        Columns of the terminal that lines are fitted to. None, a pipe: every digit, a line each.
     """
 
     def __init__(
@@ -264,47 +228,27 @@ class Listing:
         width: int | None = None,
         color: bool = False,
     ) -> None:
-        self._act = max(_ACT, *(len(name) + 1 for name in ("", *names)))
+        act = max(_ACT - 1, *(len(name) for name in ("", *names)))
         self._parameters = parameters
         self._names = ("epsilon", *parameters, "mean", "gamma")
-        self._sizes = {name: max(10, size) for name, size in (sizes or {}).items()}
-        self._terminal = width
-        self._digits = 17 if width is None else self._fitting(width)
-        self._color = color
+        self._sizes = {"act": act} | {name: max(10, size) for name, size in (sizes or {}).items()}
+        heads = [*(Column(name, size) for name, size in self._sizes.items()), *(Column(name) for name in self._names)]
+        self._fitted = None if width is None else Fitted(heads, width, color, notes=True)
         self._started = False
-
-    def _fitting(self, width: int) -> int:
-        """Digits with which the columns fit, at most six; below three there are no columns."""
-        rest = width - self._act - sum(size + 1 for size in self._sizes.values())
-        return min(6, rest // len(self._names) - 1 - _EXTRA)
 
     def __call__(self, record: Solution) -> str:
         values = [record.params.get(n) if n in self._parameters else getattr(record, n) for n in self._names]
-        given = [str(getattr(record, name) or "-") for name in self._sizes]
-        numbers = [self._number(value) for value in values]
+        words = [str(getattr(record, name) or "-") for name in self._sizes]
         shown = [note.value for note in record.notes if note is not Note.LAMBDA_BOUND_ACTIVE]
-        if self._terminal is not None and self._digits < 3:
-            pairs = zip((*self._sizes, *self._names), (*given, *numbers), strict=True)
-            items = [record.act, *(f"{name} {value}" for name, value in pairs), *shown]
-            return "\n".join(_flowing(items, self._terminal, gap=2))
-        lines = self._lines(record.act, given, numbers, shown)
+        if self._fitted is not None:
+            return self._fitted([*words, *map(self._fitted.number, values)], shown)
+        lines = [self._line([*words, *(notes.number(value) for value in values)], shown)]
         if not self._started:
             self._started = True
-            head = self._lines("act", list(self._sizes), self._names, ["notes"])
-            lines = [_bold(head[0], self._color), *lines]
+            lines.insert(0, self._line([*self._sizes, *self._names], ["notes"]))
         return "\n".join(lines)
 
-    def _lines(self, act: str, given: Sequence[str], cells: Sequence[str], notes: Sequence[str]) -> list[str]:
-        width = 24 if self._terminal is None else self._digits + _EXTRA
-        line = f"{act:<{self._act}}"
-        line += "".join(f"{cell:<{size}} " for cell, size in zip(given, self._sizes.values(), strict=True))
-        line += " ".join(f"{cell:<{width}}" for cell in cells)
-        whole = f"{line} {' '.join(notes)}".rstrip()
-        if self._terminal is None or len(whole) <= self._terminal:
-            return [whole]
-        return [line.rstrip(), *("  " + text for text in _flowing(notes, self._terminal - 2))]
-
-    def _number(self, value: float | None) -> str:
-        if value is None or not math.isfinite(value):
-            return "-"
-        return repr(value) if self._terminal is None else f"{value:.{max(3, self._digits)}g}"
+    def _line(self, cells: Sequence[str], shown: Sequence[str]) -> str:
+        sizes = [*self._sizes.values(), *(24 for _ in self._names)]
+        padded = [f"{cell:<{size}}" for cell, size in zip(cells, sizes, strict=True)]
+        return " ".join([*padded, *shown]).rstrip()

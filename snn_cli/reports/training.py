@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from typing import TYPE_CHECKING, Any
 
 from snn_cli.records import Note
-from snn_cli.reports.propagation_notes import number
-from snn_cli.reports.propagation_table import bold, wrapped
+from snn_cli.reports.csv import Lines
+from snn_cli.reports.layout import Column, Listing, bold, joined, sentences, table, wrapped
+from snn_cli.reports.notes import number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,20 +36,28 @@ def head(record: Training) -> str:
 class Table:
     """Rows as they come, under one heading; ``conclusion`` ends it.
 
-    width: columns to fit sentences into; None for no limit. shorten: four significant digits. color: bold heading.
+    names: the variants that will come. width: columns of the terminal; None for no limit, and every digit. shorten:
+    four significant digits in sentences. color: bold heading.
     """
 
-    def __init__(self, *, width: int | None = None, shorten: bool = False, color: bool = False) -> None:
-        self._width, self._shorten, self._color = width, shorten, color
-        self._cell = 11 if shorten else 22
+    def __init__(
+        self, names: Sequence[str] = (), *, width: int | None = None, shorten: bool = False, color: bool = False
+    ) -> None:
+        self._names, self._width, self._shorten, self._color = names, width, shorten, color
+        self._fitted: Listing | None = None
         self._records: list[Training] = []
 
     def __call__(self, record: Training) -> str:
         """The row of a record, after the heading where it is the first."""
         lines = []
+        headings = [text.format(record.variant) for text in _HEADINGS]
         if not self._records:
             lines += [*(bold(line, self._color) for line in wrapped(head(record), self._width)), ""]
-            lines.append(self._row([text.format(record.variant) for text in _HEADINGS]))
+            if self._width is not None:
+                first = Column(headings[0], max(map(len, (record.variant, *self._names))))
+                self._fitted = Listing([first, *map(Column, headings[1:])], self._width)
+            else:
+                lines.append(self._row(headings))
         self._records.append(record)
         off = record.difference
         over, error = (None, None) if off is None else (off.mean, off.se)
@@ -58,16 +65,18 @@ class Table:
             record.accuracy.mean, record.accuracy.sd, over, error, record.loss, record.gradient.start,
             record.gradient.end, record.learning_rate, record.seconds,
         )  # fmt: skip
-        lines.append(self._row([record.variant, *(number(value, self._shorten, 4) for value in values)]))
+        if self._fitted is not None:
+            lines.append(self._fitted([record.variant, *map(self._fitted.number, values)]))
+        else:
+            lines.append(self._row([record.variant, *(number(value, self._shorten) for value in values)]))
         return "\n".join(lines)
 
     def _row(self, cells: Sequence[str]) -> str:
         first, *rest = cells
-        return f"{first:<28}" + " ".join(f"{cell:<{self._cell}}" for cell in rest).rstrip()
+        return f"{first:<28}" + " ".join(f"{cell:<22}" for cell in rest).rstrip()
 
     def conclusion(self) -> str:
         """What it says, in sentences, and what to know about it."""
-        tried = _tried(self._records)
         found = []
         if len(self._records) > 1:
             best = max(self._records, key=lambda record: record.accuracy.mean)
@@ -80,23 +89,26 @@ class Table:
                 )
                 found.append(f"note: {text}")
         found = list(dict.fromkeys(found))
-        sentences = "\n".join(line for text in found for line in wrapped(text, self._width))
-        return "\n\n".join(part for part in (tried, sentences) if part)
+        return joined([*_tried(self._records, self._width), sentences(found, self._width)])
 
 
-def _tried(records: Sequence[Training]) -> str:
+def _tried(records: Sequence[Training], width: int | None) -> list[list[str]]:
     """The grid: what each learning rate gave on the validation images."""
     rates = sorted({each.learning_rate for record in records for each in record.tried})
     if not rates:
-        return ""
-    lines = ["accuracy on validation images, by learning rate"]
-    lines.append(f"{'':<28}" + " ".join(f"{rate!r:<10}" for rate in rates).rstrip())
+        return []
+    rows = [["", *map(repr, rates)]]
     for record in records:
         of = {each.learning_rate: "diverged" if each.diverged else f"{each.accuracy:.4f}" for each in record.tried}
         cells = [of.get(rate, "") + "*" * (rate == record.learning_rate) for rate in rates]
-        lines.append(f"{record.variant:<28}" + " ".join(f"{cell:<10}" for cell in cells).rstrip())
-    lines.append("* the one that was used")
-    return "\n".join(lines)
+        rows.append([record.variant, *cells])
+    if width is None:
+        grids = [[f"{name:<28}" + " ".join(f"{cell:<10}" for cell in cells) for name, *cells in rows]]
+    else:
+        grids = table(rows, width)
+    grids[0] = [*wrapped("accuracy on validation images, by learning rate", width), *grids[0]]
+    grids[-1] = [*grids[-1], "* the one that was used"]
+    return grids
 
 
 def _best(best: Training, baseline: Training, shorten: bool) -> str:
@@ -117,17 +129,10 @@ class Rows:
     """CSV rows: one a variant; the first comes with the header."""
 
     def __init__(self) -> None:
-        self._started = False
+        self._lines = Lines()
 
     def __call__(self, record: Training) -> str:
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        cells = _cells(record)
-        if not self._started:
-            writer.writerow(cells)
-            self._started = True
-        writer.writerow(["" if x is None else repr(x) if isinstance(x, float) else x for x in cells.values()])
-        return text.getvalue()
+        return self._lines([_cells(record)])
 
 
 def _cells(record: Training) -> dict[str, Any]:

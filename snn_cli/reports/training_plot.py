@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from snn_cli.errors import InputError
-from snn_cli.reports.plot import _STYLE, WIDTH, _format, _matplotlib, _save, _writing
+from snn_cli.reports.plot import WIDTH, write
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,16 +21,9 @@ def trainings(records: Sequence[Training], path: str, *, force: bool = True) -> 
 
     Raises InputError where the file cannot be written, MissingExtra without matplotlib.
     """
-    form = _format(path)
     if not records:
         raise InputError("--plot has nothing to draw", "snn train --plot figure.svg")
-    with _matplotlib():
-        from matplotlib import style
-
-        with style.context(["default", _STYLE]):
-            figure = _figure(records)
-            with _writing(path):
-                _save(figure, path, form, force)
+    write(lambda: _figure(records), path, force=force)
 
 
 def _figure(records: Sequence[Training]) -> Any:

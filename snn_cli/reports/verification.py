@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from typing import TYPE_CHECKING, Any
 
 from snn_cli.records import Note
-from snn_cli.reports.notes import called
-from snn_cli.reports.propagation_notes import factor, number
-from snn_cli.reports.propagation_table import Band, bold, chart, wrapped
+from snn_cli.reports.csv import Lines
+from snn_cli.reports.layout import DIGITS, bold, joined, sentences, wrapped
+from snn_cli.reports.layout import table as table_of
+from snn_cli.reports.notes import called, factor, number
+from snn_cli.reports.propagation_notes import SHARED
+from snn_cli.reports.propagation_table import Band, chart
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,7 +26,7 @@ _ROWS = (
     ("q, variance", "q_variance", None),
 )
 
-_SENTENCES = {
+_SENTENCES = SHARED | {
     Note.NO_FINITE_THEORY: "There is no theory of this network at its fan-in: what stands beside it is infinite width.",
     Note.FINITE_CHANNELS: (
         "Theory: infinite width and the first order in 1/channels, noise averaged over the positions too; allowed is "
@@ -49,10 +50,6 @@ _SENTENCES = {
         "of the mean of f."
     ),
     Note.THEORY_VOID: "With this mean in the weights there is no typical network: theory has nothing to say.",
-    Note.OWN_MEANS_GROW: (
-        "Centralized activations lose the mean that all inputs share; at this mean in the weights what an input has of "
-        "its own still grows with every layer, and real networks run off. Centralize the weights instead."
-    ),
     Note.CENTRALIZATION_SHIFTS: (
         "Centralization removes the mean of f from the second moment: q does not settle at 1. Solve with --zero-mean."
     ),
@@ -64,15 +61,6 @@ _SENTENCES = {
         "These networks cannot tell the prediction at this fan-in from that of infinite width; --trials {needed} would."
     ),
     Note.FINITE_WIDTH_EXTRAPOLATED: "q fluctuates by more than half of itself: theory is stretched at this fan-in.",
-    Note.CORRELATION_NOT_FOLLOWED: (
-        "f changes too often within reach of these second moments for correlations to be followed."
-    ),
-    Note.EXTRAPOLATED_IN_Q: (
-        "f overflows, or oscillates too fast to be resolved, at second moments on the way: there V is extrapolated "
-        "as a power of q."
-    ),
-    Note.NEVER_SETTLES: "gamma is not below 1: the spread of q grows with every layer.",
-    Note.EVERY_SECOND_MOMENT_FIXED: "Every second moment is a fixed point: nothing brings q back.",
     Note.NO_FIXED_POINT: "Theory: q grows without end.",
     Note.VANISHES: "Theory: q shrinks to 0.",
     Note.OVERFLOW: "Theory: q overflows on the way.",
@@ -90,9 +78,21 @@ def table(record: Verification, *, width: int | None = None, shorten: bool = Fal
     color
         Headings in bold.
     """
-    cell = 12 if shorten else 24
-    last = _last_mean(record)
-    lines = [f"{'':<27}{'measured':<{cell}} {'+-':<{cell}} {'theory':<{cell}}"]
+    rows = _facts(record, shorten)
+    if width is None:
+        tables = [[f"{text:<27}" + " ".join(f"{cell:<24}" for cell in cells) for text, *cells in rows]]
+    else:
+        tables = table_of(rows, width)
+    charts = [] if record.profile is None else _charts(record.profile, width)
+    said = [*_verdict(record, shorten), *(f"note: {text}" for text in _notes(record))]
+    return joined(
+        [[bold(line, color) for line in wrapped(_head(record), width)], *tables, *charts, sentences(said, width)]
+    )
+
+
+def _facts(record: Verification, shorten: bool) -> list[list[str]]:
+    """A heading and rows: what was measured, its standard error, and theory."""
+    found: list[tuple[str, Sequence[float | None]]] = []
     for text, name, error in _ROWS:
         values = [
             getattr(record.measured, name),
@@ -100,15 +100,12 @@ def table(record: Verification, *, width: int | None = None, shorten: bool = Fal
             getattr(record.theory, name),
         ]
         if any(value is not None for value in values):
-            lines.append(f"{text:<27}" + " ".join(f"{number(value, shorten, 6):<{cell}}" for value in values))
+            found.append((text, values))
+    last = _last_mean(record)
     if last is not None:
-        lines.append(f"{'mean of the last layer':<27}" + " ".join(f"{number(x, shorten, 6):<{cell}}" for x in last))
-    blocks = [[bold(line, color) for line in wrapped(_head(record), width)], lines]
-    if record.profile is not None:
-        blocks += _charts(record.profile, width)
-    sentences = [*_verdict(record, shorten), *(f"note: {text}" for text in _notes(record))]
-    blocks.append([line for text in sentences for line in wrapped(text, width)])
-    return "\n\n".join("\n".join(line.rstrip() for line in block) for block in blocks)
+        found.append(("mean of the last layer", last))
+    cells = [[text, *(number(value, shorten, DIGITS) for value in values)] for text, values in found]
+    return [["", "measured", "+-", "theory"], *cells]
 
 
 def _last_mean(record: Verification) -> tuple[float | None, ...] | None:
@@ -229,23 +226,10 @@ class Rows:
 
     def __init__(self, profile: bool) -> None:
         self._profile = profile
-        self._started = False
+        self._lines = Lines()
 
     def __call__(self, record: Verification) -> str:
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        for cells in _layers(record) if self._profile else (_summary(record),):
-            if not self._started:
-                writer.writerow(cells)
-                self._started = True
-            writer.writerow(
-                ["" if x is None else repr(x) if isinstance(x, float) else _plain(x) for x in cells.values()]
-            )
-        return text.getvalue()
-
-
-def _plain(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+        return self._lines(_layers(record) if self._profile else [_summary(record)])
 
 
 _SETTINGS = (

@@ -9,30 +9,8 @@ import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from snn_cli.errors import InputError
-from snn_cli.reports.plot import _STYLE, WIDE, WIDTH, _format, _matplotlib, _save, _writing
-from snn_cli.reports.propagation_plot import (
-    _CORRIDOR,
-    _LN10,
-    _NAN,
-    MOST_MARKERS,
-    _column,
-    _Curve,
-    _curves,
-    _ending,
-    _kept,
-    _labels,
-    _legend,
-    _limits,
-    _line,
-    _linear_ticks,
-    _log10,
-    _log_ticks,
-    _logs,
-    _number,
-    _Pen,
-    _pens,
-    _values,
-)
+from snn_cli.reports.plot import WIDE, WIDTH, write
+from snn_cli.reports.propagation_plot import drawing, profiles, settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -82,21 +60,14 @@ def verifications(records: Sequence[Verification], path: str, *, force: bool = T
 
     Raises InputError where there is nothing to draw or the file cannot be written, MissingExtra without matplotlib.
     """
-    form = _format(path)
-    with _matplotlib():
-        from matplotlib import style
-
-        with style.context(["default", _STYLE]):
-            figure = _figure(records)
-            with _writing(path):
-                _save(figure, path, form, force)
+    write(lambda: _figure(records), path, force=force)
 
 
 class _Pair(NamedTuple):
     """A quantity over the layers: theory with its band, and chosen layers of the measurement with their errors."""
 
-    theory: _Curve
-    measured: _Curve
+    theory: profiles.Curve
+    measured: profiles.Curve
 
 
 def _figure(records: Sequence[Verification]) -> Any:
@@ -106,16 +77,16 @@ def _figure(records: Sequence[Verification]) -> Any:
     count = len(shown)
     gradients = [_gradient(profile, i, count) for i, (_, profile) in enumerate(shown)]
     moments = [_second_moment(profile, i, count) for i, (_, profile) in enumerate(shown)]
-    if not _values([curve for pair in gradients + moments for curve in pair]):
+    if not profiles.values([curve for pair in gradients + moments for curve in pair]):
         raise InputError("--plot has nothing to draw: there is no record whose layers are finite", _AGAIN)
     scores = [_scores(profile) for _, profile in shown]
-    with_z = count <= MOST_Z and bool(_values(scores))
-    pens = _pens(count)
+    with_z = count <= MOST_Z and bool(profiles.values(scores))
+    pens = drawing.pens(count)
     heights = [2.35, 1.95, 1.15][: 2 + with_z]
     figure = Figure(figsize=(WIDTH, 0.6 + sum(heights)), layout="constrained")
     grid = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
     chosen = [record for record, _ in shown]
-    corridor, places = _corridor(grid[0], chosen)
+    corridor, places = drawing.corridors(grid[0], [record.verdict.max_growth for record in chosen])
     _gradient_panel(grid[0], gradients, pens, places)
     _moment_panel(grid[1], moments, pens)
     if with_z:
@@ -123,9 +94,9 @@ def _figure(records: Sequence[Verification]) -> Any:
     deepest = max(record.depth for record in chosen)
     grid[-1].set_xlabel("layer   (0: the input)")
     grid[-1].set_xlim(-0.015 * deepest, 1.015 * deepest)
-    _linear_ticks(grid[-1].xaxis, integer=True, most=10)
+    drawing.linear_ticks(grid[-1].xaxis, integer=True, most=10)
     pairs = gradients + moments
-    _legend(figure, _names(chosen), [_sample(pen) for pen in pens], [*_key(grid[0], pairs), *corridor])
+    drawing.legend(figure, _names(chosen), [_sample(pen) for pen in pens], [*_key(grid[0], pairs), *corridor])
     figure.align_ylabels(grid)
     return figure
 
@@ -133,7 +104,7 @@ def _figure(records: Sequence[Verification]) -> Any:
 def _names(records: Sequence[Verification]) -> list[str]:
     """The settings that differ, then what else of the run does; and the outcome of the test."""
     some: Any = records  # the settings are those of a propagation that a verification has too
-    labels = _labels(some, _SETTINGS)
+    labels = settings.labels(some, _SETTINGS)
     if len(records) == 1:
         labels = [f"{labels[0]}, {records[0].trials} network{'s' if records[0].trials != 1 else ''}"]
     else:
@@ -154,7 +125,7 @@ def _outcome(record: Verification) -> list[str]:
     p = record.verdict.p_value
     if p is None:
         return []
-    words = f"p = {_number(float(f'{p:.2g}'))}" if p >= 1e-6 else f"p < {_number(1e-6)}"
+    words = f"p = {drawing.number(float(f'{p:.2g}'))}" if p >= 1e-6 else f"p < {drawing.number(1e-6)}"
     return [words, *(["theory rejected"] if record.verdict.agrees is False else [])]
 
 
@@ -164,39 +135,40 @@ def _outcome(record: Verification) -> list[str]:
 def _pair(x: Column, errors: Column, theory: Column, places: Sequence[int], unit: float, floor: float) -> _Pair:
     """Theory at the layers that a line needs, and the measurement at the places of its marks."""
 
-    def band(column: Column, kept: Sequence[int], width: float) -> _Curve:
-        ys, sds = _column(column, kept), _column(errors, kept)
+    def band(column: Column, kept: Sequence[int], width: float) -> profiles.Curve:
+        ys, sds = profiles.column(column, kept), profiles.column(errors, kept)
         xs = [float(i) for i in kept]
         if not any(math.isfinite(sd) for sd in sds):
-            return _Curve(xs, [y / unit for y in ys])
+            return profiles.Curve(xs, [y / unit for y in ys])
         # at a layer where there is a value, but no error, the band has no width
         reach = [width * sd if math.isfinite(sd) else 0.0 for sd in sds]
         low = [max(y - r, floor) for y, r in zip(ys, reach, strict=True)]
         high = [y + r for y, r in zip(ys, reach, strict=True)]
-        return _Curve(xs, [y / unit for y in ys], [v / unit for v in low], [v / unit for v in high], floor=floor)
+        mean, lower, upper = ([value / unit for value in column] for column in (ys, low, high))
+        return profiles.Curve(xs, mean, lower, upper, floor=floor)
 
-    return _Pair(band(theory, _kept(theory, errors), BAND), band(x, places, 1.0))
+    return _Pair(band(theory, profiles.kept(theory, errors), BAND), band(x, places, 1.0))
 
 
 def _gradient(profile: Measured, index: int, total: int) -> _Pair:
     places = _places(profile.log_gradient, index, total)
     columns = (profile.log_gradient, profile.log_gradient_se, profile.log_gradient_theory)
-    return _pair(*columns, places, _LN10, -math.inf)
+    return _pair(*columns, places, drawing.LN10, -math.inf)
 
 
 def _second_moment(profile: Measured, index: int, total: int) -> _Pair:
     return _pair(profile.q, profile.q_se, profile.q_theory, _places(profile.q, index, total), 1.0, 0.0)
 
 
-def _scores(profile: Measured) -> _Curve:
-    kept = _kept(profile.z)
-    return _Curve([float(i) for i in kept], _column(profile.z, kept))
+def _scores(profile: Measured) -> profiles.Curve:
+    kept = profiles.kept(profile.z)
+    return profiles.Curve([float(i) for i in kept], profiles.column(profile.z, kept))
 
 
 def _places(column: Column, index: int, total: int) -> list[int]:
     """Layers that get a mark: all, or evenly spread ones, between those of the other records, and both ends."""
     last = len(column) - 1
-    most = max(8, min(MOST_MARKERS, 2 * MOST_MARKERS // max(1, total)))
+    most = max(8, min(drawing.MOST_MARKERS, 2 * drawing.MOST_MARKERS // max(1, total)))
     step = max(1, math.ceil(last / most))
     chosen = {0, last, *range(index * step // total, last + 1, step)}
     return sorted(i for i in chosen if column[i] is not None)
@@ -205,29 +177,15 @@ def _places(column: Column, index: int, total: int) -> list[int]:
 # The panels
 
 
-def _corridor(axes: Any, records: Sequence[Verification]) -> tuple[list[Any], list[float]]:
-    """Lines between which the gradient was asked to stay: what the legend says of them, and where they are."""
-    from matplotlib.lines import Line2D
-
-    factors = sorted({r.verdict.max_growth for r in records if r.verdict.max_growth is not None})
-    places = [sign * math.log10(factor) for factor in factors for sign in (-1, 1)]
-    for y in places:
-        axes.axhline(y, **_CORRIDOR)
-    if not factors:
-        return [], []
-    words = ", ".join(_number(factor) for factor in factors[:4]) + (", …" if len(factors) > 4 else "")
-    return [Line2D([], [], label=f"allowed: a factor of {words}, up or down", **_CORRIDOR)], places
-
-
-def _gradient_panel(axes: Any, pairs: Sequence[_Pair], pens: Sequence[_Pen], places: Sequence[float]) -> None:
+def _gradient_panel(axes: Any, pairs: Sequence[_Pair], pens: Sequence[drawing.Pen], places: Sequence[float]) -> None:
     axes.set_title("squared norm of the gradient, relative to the last layer", loc="left")
     axes.set_ylabel("log₁₀ |g[l]|² / |g[L]|²")
-    axes.set_ylim(*_limits([*_both(pairs), *places, 0.0], 0.1))
-    _linear_ticks(axes.yaxis)
+    axes.set_ylim(*drawing.limits([*_both(pairs), *places, 0.0], 0.1))
+    drawing.linear_ticks(axes.yaxis)
     _draw(axes, pairs, pens)
 
 
-def _moment_panel(axes: Any, pairs: Sequence[_Pair], pens: Sequence[_Pen]) -> None:
+def _moment_panel(axes: Any, pairs: Sequence[_Pair], pens: Sequence[drawing.Pen]) -> None:
     """Over a linear axis, or over a logarithmic one where the values differ by much."""
     axes.set_title("second moment of the pre-activations", loc="left")
     axes.set_ylabel("q[l]")
@@ -235,49 +193,50 @@ def _moment_panel(axes: Any, pairs: Sequence[_Pair], pens: Sequence[_Pen]) -> No
     low, high = min(lines, default=1.0), max(lines, default=1.0)
     values = _both(pairs)
     if max(values, default=1.0) <= WIDE * low and 1e-4 <= high <= 1e5:
-        axes.set_ylim(*_limits(values, 0.1 * max(map(abs, values), default=1.0)))
-        _linear_ticks(axes.yaxis)
+        axes.set_ylim(*drawing.limits(values, 0.1 * max(map(abs, values), default=1.0)))
+        drawing.linear_ticks(axes.yaxis)
         _draw(axes, pairs, pens)
         return
     # without bands: one that reaches 0 would go down to the axis and hide all else
-    logs = [_Pair(_Curve(pair.theory.x, _logs(pair.theory).y), _logs(pair.measured)) for pair in pairs]
-    ends = _limits([max(v, _log10(low) - 1) for v in _both(logs)], 1.0)
+    bare = [profiles.Curve(pair.theory.x, profiles.logs(pair.theory).y) for pair in pairs]
+    logs = [_Pair(theory, profiles.logs(pair.measured)) for theory, pair in zip(bare, pairs, strict=True)]
+    ends = drawing.limits([max(v, drawing.log10(low) - 1) for v in _both(logs)], 1.0)
     axes.set_ylim(*ends)
-    _log_ticks(axes.yaxis, *ends)
-    _draw(axes, [_Pair(pair.theory, _ending(pair.measured, ends[0])) for pair in logs], pens)
+    drawing.log_ticks(axes.yaxis, *ends)
+    _draw(axes, [_Pair(pair.theory, profiles.ending(pair.measured, ends[0])) for pair in logs], pens)
 
 
-def _score_panel(axes: Any, scores: Sequence[_Curve], pens: Sequence[_Pen]) -> None:
+def _score_panel(axes: Any, scores: Sequence[profiles.Curve], pens: Sequence[drawing.Pen]) -> None:
     axes.set_title("distance of the gradient from theory, in standard errors", loc="left")
     axes.set_ylabel("z[l]")
-    axes.set_ylim(*_limits([*_values(scores), *LEVELS, *(-z for z in LEVELS)], 0.0, 0.08))
+    axes.set_ylim(*drawing.limits([*profiles.values(scores), *LEVELS, *(-z for z in LEVELS)], 0.0, 0.08))
     farthest = max(map(abs, axes.get_ylim()))
     if farthest < 9:
         even = [z for z in range(-8, 9, 2) if axes.get_ylim()[0] <= z <= axes.get_ylim()[1]]
-        axes.set_yticks(even, [_number(z) for z in even])
+        axes.set_yticks(even, [drawing.number(z) for z in even])
     else:
-        _linear_ticks(axes.yaxis, most=5)
+        drawing.linear_ticks(axes.yaxis, most=5)
     axes.grid(visible=False, axis="y")
     axes.axhline(0, color="0.7", linewidth=0.6, zorder=1)
     for z, dashes in zip(LEVELS, ((0, (1, 1.5)), (0, (4, 2.5))), strict=True):
         for sign in (-1, 1):
             axes.axhline(sign * z, linestyle=dashes, **_LEVEL)
     for curve, pen in zip(scores, pens, strict=True):
-        _line(axes, curve.x, curve.y, pen, 1.2)
+        drawing.line(axes, curve.x, curve.y, pen, 1.2)
 
 
 def _both(pairs: Iterable[_Pair]) -> list[float]:
-    return _values([curve for pair in pairs for curve in pair])
+    return profiles.values([curve for pair in pairs for curve in pair])
 
 
-def _draw(axes: Any, pairs: Sequence[_Pair], pens: Sequence[_Pen]) -> None:
+def _draw(axes: Any, pairs: Sequence[_Pair], pens: Sequence[drawing.Pen]) -> None:
     if not _both(pairs):
         axes.text(0.5, 0.5, "not finite", transform=axes.transAxes, ha="center", va="center", color="0.35")
         axes.set_yticks([])
         return
     theories = [pair.theory for pair in pairs]
-    if _values(theories):
-        _curves(axes, theories, pens)
+    if profiles.values(theories):
+        profiles.draw(axes, theories, pens)
     for (_, points), pen in zip(pairs, pens, strict=True):
         bars = None
         if points.low is not None and points.high is not None:
@@ -286,13 +245,13 @@ def _draw(axes: Any, pairs: Sequence[_Pair], pens: Sequence[_Pen]) -> None:
 
 
 def _lengths(over: Sequence[float], under: Sequence[float]) -> list[float]:
-    return [max(a - b, 0.0) if math.isfinite(a - b) else _NAN for a, b in zip(over, under, strict=True)]
+    return [max(a - b, 0.0) if math.isfinite(a - b) else drawing.NAN for a, b in zip(over, under, strict=True)]
 
 
 # The legend
 
 
-def _sample(pen: _Pen) -> Any:
+def _sample(pen: drawing.Pen) -> Any:
     from matplotlib.lines import Line2D
 
     return Line2D(
@@ -309,12 +268,12 @@ def _key(axes: Any, pairs: Sequence[_Pair]) -> list[Any]:
     barred = any(pair.measured.low is not None for pair in pairs)
     words = "measured, ± one standard error" if barred else "measured"
     found: list[Any] = []
-    if _values([pair.measured for pair in pairs]):
+    if profiles.values([pair.measured for pair in pairs]):
         bars: list[float] | None = [] if barred else None
         found.append(axes.errorbar([], [], yerr=bars, color="0.35", marker="o", label=words, **_POINT))
-    if _values([pair.theory for pair in pairs]):
+    if profiles.values([pair.theory for pair in pairs]):
         found.append(Line2D([], [], color="0.35", label="theory"))
         if any(pair.theory.low is not None for pair in pairs):
-            label = f"theory ± {_number(BAND)} standard errors"
+            label = f"theory ± {drawing.number(BAND)} standard errors"
             found.append(Patch(facecolor="0.45", alpha=0.35, edgecolor="0.45", label=label))
     return found
