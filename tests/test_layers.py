@@ -26,8 +26,9 @@ ALLOWED = {
     "ensembles": set(),
     "graph": set(),
     "propagation": {"exact", "arithmetic", "gaussian"},
-    "program": FOUNDATION | {"activations", "propagation"},
-    "solver": FOUNDATION | {"gaussian", "activations", "propagation", "certify", "program"},
+    "problem": set(),
+    "program": FOUNDATION | {"activations", "problem", "propagation"},
+    "solver": FOUNDATION | {"gaussian", "activations", "problem", "propagation", "certify", "program"},
     "simulation": FOUNDATION | {"activations", "ensembles", "propagation", "solver", "models"},
     "architectures": {"exact"},
     "prediction": FOUNDATION | {"activations", "ensembles", "architectures", "propagation", "simulation"},
@@ -43,8 +44,8 @@ ALLOWED = {
     "analysis": FOUNDATION | {"activations", "gaussian", "propagation", "simulation"},
     "exporters": {"activations"},
     "exportation": FOUNDATION | {"activations", "exporters", "solver", "simulation"},
-    "certify": FOUNDATION | {"gaussian", "propagation", "solver"},
-    "explanation": FOUNDATION | {"gaussian", "activations"},
+    "certify": FOUNDATION | {"gaussian", "problem", "propagation"},
+    "explanation": FOUNDATION | {"activations"},
     "reports": {"files", "records", "activations"},
     "cli": FOUNDATION
     | {"activations", "architectures", "ensembles", "solver", "simulation", "verification", "models", "certify"}

@@ -95,7 +95,8 @@ def command(**given: Any) -> int:
     asked |= {"expr": given["expr"], "set": options.single_values(given["values"])}
     figure = _figure(given)
     from snn_cli.engine.distributed import OfOneRank, rank
-    from snn_cli.training.compare import DEFAULT_ACT, train
+    from snn_cli.training.compare import train
+    from snn_cli.training.plan import DEFAULT_ACT
 
     named = acts or ([] if given["expr"] else options.split([DEFAULT_ACT]))
     report, conclusion = _report(output, form, [*named, *given["expr"]])
