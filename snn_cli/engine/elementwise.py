@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from snn_cli import activations
 from snn_cli.activations.family import WRAP
+from snn_cli.engine.kernels import Kernel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     import torch
-
-
-class Kernel(NamedTuple):
-    """``forward(x, saved) -> f(x)`` and ``backward(u, saved) -> u f'(x)``.
-
-    ``saved`` is a tensor of the shape of x that forward fills and backward may overwrite; x and u may be overwritten,
-    and what is returned may be any of them.
-    """
-
-    forward: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-    backward: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 class _Plain:

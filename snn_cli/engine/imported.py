@@ -18,7 +18,7 @@ import numpy as np
 
 from snn_cli.activations.family import Baseline, Values
 from snn_cli.engine.device import require_torch
-from snn_cli.engine.elementwise import Kernel
+from snn_cli.engine.kernels import Kernel
 from snn_cli.errors import InputError
 
 if TYPE_CHECKING:

@@ -117,16 +117,8 @@ def convert(
         )
     plan = _plan(model, keep, (*ACTIVATIONS, *activations), (*NORMALIZATIONS, *normalizations))
     events, functions = _registered(plan) if batch is None else _called(model, plan, batch)
-    left = [
-        *plan.left,
-        *(Left("", name, "a function call: make it a module to have it replaced") for name in functions),
-    ]
     feeds = _feeds(events)
-    left += [
-        Left(target.name, type(target.module).__name__, "after the last weight layer it shapes the output")
-        for target in plan.activations
-        if isinstance(target.module, SHAPING) and feeds.get(id(target.module), [None]) == [None]
-    ]
+    left = _left(plan, functions, feeds)
     named = {part.name for part in left}
     replaced = [target for target in plan.activations if target.name not in named]
     if not replaced and not plan.normalizations:
@@ -137,24 +129,8 @@ def convert(
     if not count:
         kinds = ", ".join(kind.__name__ for kind in WEIGHT_LAYERS)
         raise InputError(f"{type(model).__name__} holds no weight layer; that is {kinds}", "give a model")
-
-    found: list[tuple[_Target, Solution, Replaced]] = []
     name, one = _one(act, epsilon, depth, count, auto)
-    for target in replaced:
-        fans = [n for n in feeds.get(id(target.module), []) if n is not None]
-        mean = round(len(fans) / sum(1 / n for n in fans)) if fans else None
-        solution, note = one, None
-        if solution is None:
-            if mean is None:
-                note = f"feeds no weight layer: fan-in of the one before, {_before(events, target)}"
-            at = max(LEAST_FAN_IN, mean if mean is not None else _before(events, target))
-            if mean is not None and mean < LEAST_FAN_IN:
-                note = f"epsilon of fan-in {LEAST_FAN_IN}"
-            elif len(set(fans)) > 1:
-                note = f"fan-ins from {min(fans):g} to {max(fans):g}"
-            solution = _solved(name, "auto", fanin=at)
-        row = Replaced(target.name, type(target.module).__name__, solution.epsilon, mean, target.aliases, note)
-        found.append((target, solution, row))
+    found = [_Found(target, *_solution_for(target, name, one, events, feeds)) for target in replaced]
 
     # from here on nothing fails
     drawn: list[str] = []
@@ -162,22 +138,7 @@ def convert(
         kept = frozenset(layer for layer, _ in plan.layers if _inside(layer, keep))
         drawn, skipped = initialize(model, weights, 1.0, generator, kept)
         left += [Left(n, "weight", why) for n, why in skipped.items()]
-    place = next((p for p in model.parameters() if p.is_floating_point()), None)
-    options: dict[str, Any] = {"trainable": trainable}
-    if trainable and place is not None:
-        options |= {"device": place.device, "dtype": place.dtype}
-    swaps: dict[int, nn.Module] = {}
-    for target, solution, _ in found:
-        swaps[id(target.module)] = built(solution, **options).train(target.module.training)
-    for target in plan.normalizations:
-        swaps[id(target.module)] = nn.Identity().train(target.module.training)
-    for module in list(model.modules()):
-        for key, child in module._modules.items():
-            if child is not None and id(child) in swaps:
-                module._modules[key] = swaps[id(child)]
-    for module in model.modules():
-        if isinstance(module, CentralizedActivation) and _holds(module.act, swaps):
-            module.reset()
+    _swap(model, found, plan.normalizations, trainable)
     removed = [
         Removed(t.name, type(t.module).__name__, sum(p.numel() for p in t.module.parameters()), t.aliases)
         for t in plan.normalizations
@@ -188,11 +149,62 @@ def convert(
         epsilon=None if one is None else one.epsilon,
         depth=count,
         weights=weights if init else None,
-        activations=tuple(row for _, _, row in found),
+        activations=tuple(each.row for each in found),
         normalizations=tuple(removed),
         initialized=tuple(drawn),
         left=tuple(left),
     )
+
+
+def _left(plan: _Plan, functions: Sequence[str], feeds: Mapping[int, list[float | None]]) -> list[Left]:
+    """What stays as it is: what the plan says, calls of functions, and what shapes the output."""
+    calls = [Left("", name, "a function call: make it a module to have it replaced") for name in functions]
+    shaping = [
+        Left(target.name, type(target.module).__name__, "after the last weight layer it shapes the output")
+        for target in plan.activations
+        if isinstance(target.module, SHAPING) and feeds.get(id(target.module), [None]) == [None]
+    ]
+    return [*plan.left, *calls, *shaping]
+
+
+def _solution_for(
+    target: _Target, name: str, one: Solution | None, events: Sequence[_Event], feeds: Mapping[int, list[float | None]]
+) -> tuple[Solution, Replaced]:
+    """``one`` for all, or that of the harmonic mean of the fan-ins that an activation feeds; and the report's row."""
+    fans = [n for n in feeds.get(id(target.module), []) if n is not None]
+    mean = round(len(fans) / sum(1 / n for n in fans)) if fans else None
+    solution, note = one, None
+    if solution is None:
+        if mean is None:
+            note = f"feeds no weight layer: fan-in of the one before, {_before(events, target)}"
+        at = max(LEAST_FAN_IN, mean if mean is not None else _before(events, target))
+        if mean is not None and mean < LEAST_FAN_IN:
+            note = f"epsilon of fan-in {LEAST_FAN_IN}"
+        elif len(set(fans)) > 1:
+            note = f"fan-ins from {min(fans):g} to {max(fans):g}"
+        solution = _solved(name, "auto", fanin=at)
+    row = Replaced(target.name, type(target.module).__name__, solution.epsilon, mean, target.aliases, note)
+    return solution, row
+
+
+def _swap(model: nn.Module, found: Sequence[_Found], normalizations: Sequence[_Target], trainable: bool) -> None:
+    """The new activations into the model, and identities where it normalized."""
+    place = next((p for p in model.parameters() if p.is_floating_point()), None)
+    options: dict[str, Any] = {"trainable": trainable}
+    if trainable and place is not None:
+        options |= {"device": place.device, "dtype": place.dtype}
+    swaps: dict[int, nn.Module] = {}
+    for target, solution, _ in found:
+        swaps[id(target.module)] = built(solution, **options).train(target.module.training)
+    for target in normalizations:
+        swaps[id(target.module)] = nn.Identity().train(target.module.training)
+    for module in list(model.modules()):
+        for key, child in module._modules.items():
+            if child is not None and id(child) in swaps:
+                module._modules[key] = swaps[id(child)]
+    for module in model.modules():
+        if isinstance(module, CentralizedActivation) and _holds(module.act, swaps):
+            module.reset()
 
 
 def _holds(act: Any, swaps: Mapping[int, nn.Module]) -> bool:
@@ -205,6 +217,14 @@ class _Target(NamedTuple):
     name: str
     module: nn.Module
     aliases: tuple[str, ...]
+
+
+class _Found(NamedTuple):
+    """An activation, what takes its place, and the row that says so."""
+
+    target: _Target
+    solution: Solution
+    row: Replaced
 
 
 class _Plan(NamedTuple):
@@ -378,7 +398,7 @@ def _feeds(events: list[_Event]) -> dict[int, list[float | None]]:
     return found
 
 
-def _before(events: list[_Event], target: _Target) -> int:
+def _before(events: Sequence[_Event], target: _Target) -> int:
     """Fan-in of the last weight layer before an activation; of any where it is never called."""
     last = next((fan for _, fan in events if fan is not None), float(LEAST_FAN_IN))
     for module, fan in events:
