@@ -149,7 +149,7 @@ class Precise(Operators):
         return self._mp.nan if b == 0 else self._mp.mpf(a) / b
 
     def exp(self, u: Any) -> Any:
-        if self._mp.mag(u) > _ENDLESS:
+        if self._mp.mag(u) > ENDLESS:
             return self._mp.inf if u > 0 else self._mp.mpf(0)
         return self._mp.exp(u)
 
@@ -198,10 +198,10 @@ class Precise(Operators):
         return max(u, self._mp.mpf(0)) + self._mp.log1p(self.exp(-abs(u))) if u == u else u
 
     def sin(self, u: Any) -> Any:
-        return self._mp.nan if self._mp.mag(u) > _ENDLESS else self._mp.sin(u)
+        return self._mp.nan if self._mp.mag(u) > ENDLESS else self._mp.sin(u)
 
     def cos(self, u: Any) -> Any:
-        return self._mp.nan if self._mp.mag(u) > _ENDLESS else self._mp.cos(u)
+        return self._mp.nan if self._mp.mag(u) > ENDLESS else self._mp.cos(u)
 
     def absolute(self, u: Any) -> Any:
         return abs(u)
@@ -242,7 +242,8 @@ class Precise(Operators):
 
 
 _HUGE = 2**80
-_ENDLESS = 1100  # bits
+ENDLESS = 1100
+"""Bits of an argument beyond which exponentials are infinite or 0, and sines and cosines not known."""
 
 
 def precise(roots: Sequence[tree.Node], mp: Any, x: Any, params: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -81,7 +81,10 @@ def _points(mp: Any, nodes: tuple[tree.Node, ...], params: Mapping[str, Any]) ->
 
 
 def _too_many() -> InputError:
-    return InputError(f"the expression has more than {MOST} kinks", "a formula with fewer conditions, min, max and abs")
+    return InputError(
+        f"the expression has more than {MOST} kinks, places where min, max, abs or a condition changes sides",
+        "a formula with fewer of them, or tanh(x) in the place of sin(x)",
+    )
 
 
 def _zeros(mp: Any, at: tree.Node, params: dict[str, Any]) -> Iterator[Any]:

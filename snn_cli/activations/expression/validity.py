@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 from snn_cli.activations.expression import tree
-from snn_cli.activations.expression.evaluate import Arrays, evaluate, precise
+from snn_cli.activations.expression.evaluate import ENDLESS, Arrays, Precise, evaluate, precise
 from snn_cli.activations.expression.kinks import points, singular, turning
 from snn_cli.errors import InputError
 
@@ -44,10 +44,21 @@ def _real(name: str, root: tree.Node, params: dict[str, float]) -> None:
     for point in x[np.isnan(values)][:24]:
         (value,) = precise([root], mp, mp.mpf(float(point)), exact)
         if mp.isnan(value):
+            if _endless(mp, root, mp.mpf(float(point)), exact):
+                raise InputError(
+                    f"{name} cannot be computed at x = {float(point):.6g}: a sine or cosine of more than 1e300",
+                    "where(abs(x) < 6, ..., ...) with what it is there, or a smaller argument",
+                )
             raise InputError(
                 f"{name} is not real at x = {float(point):.6g}",
                 "where(x > 0, ..., ...) with what it is there, or abs(x)",
             )
+
+
+def _endless(mp: Any, root: tree.Node, x: Any, params: dict[str, Any]) -> bool:
+    """Whether a sine or cosine has an argument whose digits do not tell where in a period it is."""
+    arguments = [at.args[0] for at in tree.walk(root) if at.op in ("sin", "cos")]
+    return any(mp.mag(u) > ENDLESS for u in evaluate(arguments, Precise(mp), x, params))
 
 
 def _size(root: tree.Node, params: dict[str, float]) -> float:
