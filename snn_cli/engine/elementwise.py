@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from snn_cli import activations
-from snn_cli.activations.family import WRAP
+from snn_cli.activations.family import WRAP, coefficients
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,13 +25,6 @@ class Kernel(NamedTuple):
     backward: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
-class _Plain:
-    """Arithmetic in which a family's shape has its coefficients as floats."""
-
-    def number(self, x: Any) -> float:
-        return float(x)
-
-
 def kernel(act: str, params: Mapping[str, float]) -> Kernel:
     """The kernel of an activation from the registry."""
     if params and act in activations.BASELINES:
@@ -39,17 +32,13 @@ def kernel(act: str, params: Mapping[str, float]) -> Kernel:
     activation = activations.find(act, params)
     if act not in activations.SOLVABLE and act not in activations.BASELINES:
         if activations.is_expression(act):
-            return _expression(act, params)
+            return _both(formula(act, params))
         from snn_cli.engine import imported
 
-        return imported.kernel(act)
+        return _both(imported.function(act))
     if activation.shape is None:
         return _SMOOTH[act]
-    shape: Any = activation.shape(_Plain(), dict(params))  # type: ignore[arg-type]
-    left, right = shape.negative.terms, shape.positive.terms
-    rate = float(shape.negative.moments.rate)
-    amplitude, slope = float(left.get((0, 1), 0.0)), float(left.get((1, 0), 0.0))
-    steep = float(right.get((1, 0), 0.0))
+    steep, amplitude, rate, slope = coefficients(activation.shape, params)
     if not amplitude:
         return _piecewise_linear(slope, steep)
     if amplitude > 0 and rate > 0 and steep > slope:  # then the sign of the ELU is that of x
@@ -93,11 +82,11 @@ def formula(act: str, params: Mapping[str, float]) -> Callable[[torch.Tensor], t
     return both
 
 
-def _expression(act: str, params: Mapping[str, float]) -> Kernel:
-    both = formula(act, params)
+def _both(function: Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]) -> Kernel:
+    """Of a function that gives value and derivative together."""
 
     def forward(x: torch.Tensor, saved: torch.Tensor) -> torch.Tensor:
-        value, slope = both(x)
+        value, slope = function(x)
         saved.copy_(slope)
         return value
 

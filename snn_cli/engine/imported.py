@@ -18,7 +18,6 @@ import numpy as np
 
 from snn_cli.activations.family import Baseline, Values
 from snn_cli.engine.device import require_torch
-from snn_cli.engine.elementwise import Kernel
 from snn_cli.errors import InputError
 
 if TYPE_CHECKING:
@@ -76,17 +75,9 @@ def module(name: str) -> Any:
     return Function()
 
 
-def kernel(name: str) -> Kernel:
-    """By autograd, in the precision of what it is given."""
-    code = _Code(name)
-
-    def forward(x: torch.Tensor, saved: torch.Tensor) -> torch.Tensor:
-        value: torch.Tensor
-        value, slope = code.tensors(x)
-        saved.copy_(slope)
-        return value
-
-    return Kernel(forward, lambda u, saved: u.mul_(saved))
+def function(name: str) -> Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]:
+    """``x -> (f(x), f'(x))`` by autograd, in the precision of x."""
+    return _Code(name).tensors
 
 
 class _Code:

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from snn_cli.errors import InputError
 
 if TYPE_CHECKING:
-    from snn_cli.exporters.formula import Exporter
+    from collections.abc import Callable
+
+    from snn_cli.exporters.formula import Formula
+    from snn_cli.exporters.program import Program
+
+
+class Exporter(NamedTuple):
+    """``suffix`` of its files, the code of a formula, and that of a program: an expression, or a wrapped baseline."""
+
+    suffix: str
+    code: Callable[[Formula], str]
+    program: Callable[[Program], str]
+
 
 EXPORTERS = {
     "pytorch": "snn_cli.exporters.pytorch",
