@@ -117,19 +117,11 @@ def convert(
         )
     plan = _plan(model, keep, (*ACTIVATIONS, *activations), (*NORMALIZATIONS, *normalizations))
     events, functions = _registered(plan) if batch is None else _called(model, plan, batch)
-    left = [
-        *plan.left,
-        *(Left("", name, "a function call: make it a module to have it replaced") for name in functions),
-    ]
     feeds = _feeds(events)
-    left += [
-        Left(target.name, type(target.module).__name__, "after the last weight layer it shapes the output")
-        for target in plan.activations
-        if isinstance(target.module, SHAPING) and feeds.get(id(target.module), [None]) == [None]
-    ]
+    left = [*plan.left, *_left(plan, functions, feeds)]
     named = {part.name for part in left}
-    replaced = [target for target in plan.activations if target.name not in named]
-    if not replaced and not plan.normalizations:
+    targets = [target for target in plan.activations if target.name not in named]
+    if not targets and not plan.normalizations:
         raise _nothing(model, plan, functions)
     if not plan.activations and batch is None:
         left.append(Left("", "activations", "none is a module; give batch to see which are called as functions"))
@@ -137,24 +129,8 @@ def convert(
     if not count:
         kinds = ", ".join(kind.__name__ for kind in WEIGHT_LAYERS)
         raise InputError(f"{type(model).__name__} holds no weight layer; that is {kinds}", "give a model")
-
-    found: list[tuple[_Target, Solution, Replaced]] = []
     name, one = _one(act, epsilon, depth, count, auto)
-    for target in replaced:
-        fans = [n for n in feeds.get(id(target.module), []) if n is not None]
-        mean = round(len(fans) / sum(1 / n for n in fans)) if fans else None
-        solution, note = one, None
-        if solution is None:
-            if mean is None:
-                note = f"feeds no weight layer: fan-in of the one before, {_before(events, target)}"
-            at = max(LEAST_FAN_IN, mean if mean is not None else _before(events, target))
-            if mean is not None and mean < LEAST_FAN_IN:
-                note = f"epsilon of fan-in {LEAST_FAN_IN}"
-            elif len(set(fans)) > 1:
-                note = f"fan-ins from {min(fans):g} to {max(fans):g}"
-            solution = _solved(name, "auto", fanin=at)
-        row = Replaced(target.name, type(target.module).__name__, solution.epsilon, mean, target.aliases, note)
-        found.append((target, solution, row))
+    found = [_solved_for(target, name, one, feeds, events) for target in targets]
 
     # from here on nothing fails
     drawn: list[str] = []
@@ -162,22 +138,7 @@ def convert(
         kept = frozenset(layer for layer, _ in plan.layers if _inside(layer, keep))
         drawn, skipped = initialize(model, weights, 1.0, generator, kept)
         left += [Left(n, "weight", why) for n, why in skipped.items()]
-    place = next((p for p in model.parameters() if p.is_floating_point()), None)
-    options: dict[str, Any] = {"trainable": trainable}
-    if trainable and place is not None:
-        options |= {"device": place.device, "dtype": place.dtype}
-    swaps: dict[int, nn.Module] = {}
-    for target, solution, _ in found:
-        swaps[id(target.module)] = built(solution, **options).train(target.module.training)
-    for target in plan.normalizations:
-        swaps[id(target.module)] = nn.Identity().train(target.module.training)
-    for module in list(model.modules()):
-        for key, child in module._modules.items():
-            if child is not None and id(child) in swaps:
-                module._modules[key] = swaps[id(child)]
-    for module in model.modules():
-        if isinstance(module, CentralizedActivation) and _holds(module.act, swaps):
-            module.reset()
+    _swap(model, _successors(model, plan, found, trainable))
     removed = [
         Removed(t.name, type(t.module).__name__, sum(p.numel() for p in t.module.parameters()), t.aliases)
         for t in plan.normalizations
@@ -188,23 +149,88 @@ def convert(
         epsilon=None if one is None else one.epsilon,
         depth=count,
         weights=weights if init else None,
-        activations=tuple(row for _, _, row in found),
+        activations=tuple(each.row for each in found),
         normalizations=tuple(removed),
         initialized=tuple(drawn),
         left=tuple(left),
     )
 
 
-def _holds(act: Any, swaps: Mapping[int, nn.Module]) -> bool:
-    """Whether one of the new modules is in an activation."""
-    new = {id(module) for module in swaps.values()}
-    return isinstance(act, nn.Module) and any(id(part) in new for part in act.modules())
-
-
 class _Target(NamedTuple):
     name: str
     module: nn.Module
     aliases: tuple[str, ...]
+
+
+class _Found(NamedTuple):
+    """An activation to be replaced, the solution that takes its place, and its row in the report."""
+
+    target: _Target
+    solution: Solution
+    row: Replaced
+
+
+def _left(plan: _Plan, functions: list[str], feeds: dict[int, list[float | None]]) -> Iterator[Left]:
+    """What cannot be replaced because it is no module, and what gives the output its range."""
+    for name in functions:
+        yield Left("", name, "a function call: make it a module to have it replaced")
+    for target in plan.activations:
+        if isinstance(target.module, SHAPING) and feeds.get(id(target.module), [None]) == [None]:
+            yield Left(target.name, type(target.module).__name__, "after the last weight layer it shapes the output")
+
+
+def _solved_for(
+    target: _Target,
+    act: str,
+    one: Solution | None,
+    feeds: dict[int, list[float | None]],
+    events: list[_Event],
+) -> _Found:
+    """With the solution that all share, or else at the harmonic mean of the fan-ins that the activation feeds."""
+    fans = [n for n in feeds.get(id(target.module), []) if n is not None]
+    mean = round(len(fans) / sum(1 / n for n in fans)) if fans else None
+    solution, note = one, None
+    if solution is None:
+        if mean is None:
+            note = f"feeds no weight layer: fan-in of the one before, {_before(events, target)}"
+        at = max(LEAST_FAN_IN, mean if mean is not None else _before(events, target))
+        if mean is not None and mean < LEAST_FAN_IN:
+            note = f"epsilon of fan-in {LEAST_FAN_IN}"
+        elif len(set(fans)) > 1:
+            note = f"fan-ins from {min(fans):g} to {max(fans):g}"
+        solution = _solved(act, "auto", fanin=at)
+    row = Replaced(target.name, type(target.module).__name__, solution.epsilon, mean, target.aliases, note)
+    return _Found(target, solution, row)
+
+
+def _successors(model: nn.Module, plan: _Plan, found: Sequence[_Found], trainable: bool) -> dict[int, nn.Module]:
+    """What takes the place of each module, by its id; a trained lambda lies where the model's parameters do."""
+    place = next((p for p in model.parameters() if p.is_floating_point()), None)
+    options: dict[str, Any] = {"trainable": trainable}
+    if trainable and place is not None:
+        options |= {"device": place.device, "dtype": place.dtype}
+    successors: dict[int, nn.Module] = {}
+    for target, solution, _ in found:
+        successors[id(target.module)] = built(solution, **options).train(target.module.training)
+    for target in plan.normalizations:
+        successors[id(target.module)] = nn.Identity().train(target.module.training)
+    return successors
+
+
+def _swap(model: nn.Module, successors: Mapping[int, nn.Module]) -> None:
+    """Put every successor in its place; centralized activations that hold one start anew."""
+    for module in list(model.modules()):
+        for key, child in module._modules.items():
+            if child is not None and id(child) in successors:
+                module._modules[key] = successors[id(child)]
+    new = {id(module) for module in successors.values()}
+    for module in model.modules():
+        if (
+            isinstance(module, CentralizedActivation)
+            and isinstance(module.act, nn.Module)
+            and any(id(part) in new for part in module.act.modules())
+        ):
+            module.reset()
 
 
 class _Plan(NamedTuple):
