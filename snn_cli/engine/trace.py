@@ -442,7 +442,7 @@ def _arrangement(call: _Call) -> _Kind | None:
         return "pass", "part", sources[:1]
     if name in ("cat", "concat", "concatenate"):
         return "concatenate", None, sources
-    nearest = name == "interpolate" and call.kwargs.get("mode", call.argument(3, "mode", "nearest")) == "nearest"
+    nearest = name == "interpolate" and call.argument(3, "mode", "nearest") == "nearest"
     if nearest or name in ("expand", "expand_as", "repeat", "repeat_interleave", "tile", "broadcast_to"):
         return "repeat", None, sources[:1]
     return None
