@@ -10,7 +10,6 @@ import copy
 import importlib
 import os
 import sys
-from difflib import get_close_matches
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,7 @@ import numpy as np
 
 from snn_cli.activations.family import Baseline, Values
 from snn_cli.engine.device import require_torch
-from snn_cli.errors import InputError
+from snn_cli.errors import InputError, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -231,9 +230,9 @@ def _made(name: str) -> Any:
         raise InputError(f"{name}: importing {module_name} raises {type(error).__name__}: {_line(error)}") from None
     for part in attribute.split("."):
         if not hasattr(found, part):
-            near = get_close_matches(part, [n for n in dir(found) if not n.startswith("_")], n=1)
+            near = nearest(part, [n for n in dir(found) if not n.startswith("_")])
             raise InputError(
-                f"{name}: {module_name} has no {part}", f"--act torch:{module_name}:{near[0]}" if near else _EXAMPLE
+                f"{name}: {module_name} has no {part}", f"--act torch:{module_name}:{near}" if near else _EXAMPLE
             )
         found = getattr(found, part)
     if isinstance(found, type):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
 
-from snn_cli.errors import InputError
+from snn_cli.errors import InputError, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +41,5 @@ def get(name: str) -> Exporter:
     if name in EXPORTERS:
         exporter: Exporter = import_module(EXPORTERS[name]).EXPORTER
         return exporter
-    from difflib import get_close_matches
-
-    near = get_close_matches(str(name).lower(), EXPORTERS, n=1, cutoff=0.4)
-    raise InputError(f"--to {name} is none of {', '.join(EXPORTERS)}", f"--to {near[0] if near else 'pytorch'}")
+    near = nearest(str(name).lower(), EXPORTERS, "pytorch", cutoff=0.4)
+    raise InputError(f"--to {name} is none of {', '.join(EXPORTERS)}", f"--to {near}")

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from snn_cli.errors import InputError
+from snn_cli.errors import InputError, nearest
 from snn_cli.exact import Number, positive_integer
 from snn_cli.nn.activation import FAMILIES, _SelfNormalizing, _solved, built
 from snn_cli.nn.centralization import CentralizedActivation
@@ -260,12 +260,10 @@ def _check(model: Any, keep: Any, activations: Any, normalizations: Any, init: A
         raise InputError(f"keep must be a sequence of names of modules, not {keep!r}", f"keep=[{str(keep)!r}]")
     names = {name for name, _ in model.named_modules(remove_duplicate=False)}
     if unknown := [name for name in keep if name not in names or not name]:
-        from difflib import get_close_matches
-
-        nearest = get_close_matches(unknown[0], names, n=1, cutoff=0.4)
+        near = nearest(unknown[0], names, cutoff=0.4)
         raise InputError(
             f"the model holds no module called {unknown[0]!r}",
-            f"keep=[{nearest[0]!r}]" if nearest else "leave out keep",
+            f"keep=[{near!r}]" if near else "leave out keep",
         )
     for option, value in (("init", init), ("trainable", trainable)):
         if not isinstance(value, bool):
