@@ -12,11 +12,12 @@ from torch.overrides import TorchFunctionMode
 
 from snn_cli.errors import InputError, nearest
 from snn_cli.exact import Number, positive_integer
-from snn_cli.nn.activation import FAMILIES, _SelfNormalizing, _solved, built
+from snn_cli.nn.activation import FAMILIES, _SelfNormalizing, built
 from snn_cli.nn.centralization import CentralizedActivation
 from snn_cli.nn.dropout import SelfNormalizingDropout
 from snn_cli.nn.fan import OPAQUE, WEIGHT_LAYERS, fan_in
 from snn_cli.nn.init import check_weights, initialize
+from snn_cli.nn.solved import solved
 from snn_cli.records import Conversion, Left, Removed, Replaced, Solution
 
 __all__ = ["Conversion", "convert"]
@@ -198,7 +199,7 @@ def _solved_for(
             note = f"epsilon of fan-in {LEAST_FAN_IN}"
         elif len(set(fans)) > 1:
             note = f"fan-ins from {min(fans):g} to {max(fans):g}"
-        solution = _solved(act, "auto", fanin=at)
+        solution = solved(act, "auto", fanin=at)
     row = Replaced(target.name, type(target.module).__name__, solution.epsilon, mean, target.aliases, note)
     return _Found(target, solution, row)
 
@@ -427,10 +428,10 @@ def _one(act: Any, epsilon: Number | None, depth: Any, count: int, auto: bool) -
     if act == "selu":
         if epsilon is not None or depth is not None:
             raise InputError("selu has an epsilon of its own, 0.0716", 'leave out epsilon, or act="sselu"')
-        return act, _solved(act)
+        return act, solved(act)
     if auto:
         return act, None
-    return act, _solved(act, depth=count) if epsilon is None else _solved(act, epsilon)
+    return act, solved(act, depth=count) if epsilon is None else solved(act, epsilon)
 
 
 def _nothing(model: nn.Module, plan: _Plan, functions: list[str]) -> InputError:
