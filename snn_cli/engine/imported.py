@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-SCHEME = "torch"
 _EXAMPLE = "--act torch:torch.nn:Mish"
 _REACH = 1e3
 _SHOWN = 1e-7

@@ -32,7 +32,6 @@ _PASS = frozenset(
     "channel_shuffle pixel_shuffle pixel_unshuffle flip roll rot90 mT T H mH native_channel_shuffle".split()
 )
 _PART = frozenset("getitem chunk split tensor_split unbind select narrow split_with_sizes index_select".split())
-_NORM_FUNCTIONS = frozenset(["layer_norm", "rms_norm", "group_norm", "instance_norm", "batch_norm"])
 
 
 def trace(model: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> Graph:
