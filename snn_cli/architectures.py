@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from snn_cli.errors import InputError
+from snn_cli.errors import InputError, nearest
 from snn_cli.exact import positive_integer, rational
 
 if TYPE_CHECKING:
@@ -124,12 +124,10 @@ def get(name: str) -> Kind:
     """The architecture of that name. Raises InputError, with the nearest name, for one that is not in the table."""
     if name in ARCHITECTURES:
         return ARCHITECTURES[name]
-    from difflib import get_close_matches
-
-    nearest = get_close_matches(str(name).lower(), ARCHITECTURES, n=1, cutoff=0.3)
+    near = nearest(str(name).lower(), ARCHITECTURES, "mlp", cutoff=0.3)
     raise InputError(
         f"--architecture {name} is none of {', '.join(ARCHITECTURES)}",
-        f"--architecture {nearest[0] if nearest else 'mlp'}",
+        f"--architecture {near}",
     )
 
 

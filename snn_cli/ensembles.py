@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
-from snn_cli.errors import InputError
+from snn_cli.errors import InputError, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,10 +85,8 @@ def get(name: str) -> Ensemble:
     """The ensemble of that name. Raises InputError, with the nearest name, for one that is not in the registry."""
     if name in ENSEMBLES:
         return ENSEMBLES[name]
-    from difflib import get_close_matches
-
-    nearest = get_close_matches(str(name).lower(), ENSEMBLES, n=1, cutoff=0.5)
+    near = nearest(str(name).lower(), ENSEMBLES, "gaussian", cutoff=0.5)
     raise InputError(
         f"no weight ensemble is called {name!r}; there are {', '.join(ENSEMBLES)}",
-        f"--weights {nearest[0] if nearest else 'gaussian'}",
+        f"--weights {near}",
     )

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 
 class SnnError(Exception):
     """Base of every error this package raises on purpose.
@@ -55,3 +60,13 @@ class MissingExtra(CannotCompute):
 
     def __reduce__(self) -> tuple[type[MissingExtra], tuple[str, str, str]]:
         return MissingExtra, self._given
+
+
+def nearest(name: str, names: Iterable[str], otherwise: str = "", cutoff: float = 0.6) -> str:
+    """For a hint: of the names that there are the one most like a name that there is not, or else ``otherwise``.
+
+    ``cutoff`` is the least similarity, from 0 to 1, as in ``difflib.get_close_matches``.
+    """
+    from difflib import get_close_matches
+
+    return next(iter(get_close_matches(name, names, n=1, cutoff=cutoff)), otherwise)

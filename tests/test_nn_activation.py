@@ -18,7 +18,7 @@ torch = pytest.importorskip("torch")
 
 from snn_cli import InputError, NoSolution, SnnError, solve  # noqa: E402
 from snn_cli.nn import DSELU, LSELU, SELU, SSELU, dselu, lselu, sselu  # noqa: E402
-from snn_cli.nn.activation import _expm1  # noqa: E402
+from snn_cli.nn.function import _expm1  # noqa: E402
 
 MODULES = {
     "lselu": lambda **k: LSELU(epsilon=0.03, **k),

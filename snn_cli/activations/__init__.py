@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from snn_cli.errors import InputError
+from snn_cli.errors import InputError, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -58,12 +58,10 @@ def get(name: str) -> Family:
             f"{name} has no parameters to solve for; the families that can be solved are {names}",
             "snn solve --act lselu --epsilon 0.03",
         )
-    from difflib import get_close_matches
-
-    nearest = get_close_matches(name.lower(), SOLVABLE, n=1, cutoff=0.5)
+    near = nearest(name.lower(), SOLVABLE, "lselu", cutoff=0.5)
     raise InputError(
         f"no activation is called {name!r}; the families that can be solved are {names}",
-        f"--act {nearest[0] if nearest else 'lselu'}",
+        f"--act {near}",
     )
 
 
@@ -90,13 +88,9 @@ def find(name: str, params: Collection[str] = ()) -> Family | Baseline:
         from snn_cli.activations import expression
 
         return expression.baseline(name)
-    from difflib import get_close_matches
-
     known = (*SOLVABLE, *BASELINES)
-    nearest = get_close_matches(name.lower(), known, n=1, cutoff=0.5)
-    raise InputError(
-        f"no activation is called {name!r}; there are {', '.join(known)}", f"--act {nearest[0] if nearest else 'lselu'}"
-    )
+    near = nearest(name.lower(), known, "lselu", cutoff=0.5)
+    raise InputError(f"no activation is called {name!r}; there are {', '.join(known)}", f"--act {near}")
 
 
 def is_expression(name: str) -> bool:

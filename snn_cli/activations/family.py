@@ -139,3 +139,20 @@ def exponential_linear(
     if slope is not None:
         negative[(1, 0)] = slope
     return Piecewise.of(ar, rate, negative, {(1, 0): lam})
+
+
+def coefficients(
+    shape: Callable[[Any, Values], Piecewise], params: Mapping[str, float]
+) -> tuple[float, float, float, float]:
+    """``lam, amplitude, rate, slope`` of an activation of that form in doubles; each is rounded once."""
+    found: Any = shape(_Doubles(), dict(params))
+    left, right = found.negative.terms, found.positive.terms
+    amplitude, slope = left.get((0, 1), 0.0), left.get((1, 0), 0.0)
+    return float(right.get((1, 0), 0.0)), float(amplitude), float(found.negative.moments.rate), float(slope)
+
+
+class _Doubles:
+    """Arithmetic in which a shape has its coefficients as floats."""
+
+    def number(self, x: Any) -> float:
+        return float(x)

@@ -6,7 +6,7 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
 
-from snn_cli.errors import InputError
+from snn_cli.errors import InputError, nearest
 
 if TYPE_CHECKING:
     from snn_cli.data.split import Dataset
@@ -71,10 +71,8 @@ def load(name: str, directory: str | None = None, image: int | None = None) -> D
 def check(name: str, directory: str | None, image: int | None) -> None:
     """What can be said before anything is read. Raises InputError as `load` does."""
     if name not in SOURCES:
-        from difflib import get_close_matches
-
-        near = get_close_matches(str(name).lower(), SOURCES, n=1, cutoff=0.3)
-        raise InputError(f"--data {name} is none of {', '.join(SOURCES)}", f"--data {near[0] if near else 'digits'}")
+        near = nearest(str(name).lower(), SOURCES, "digits", cutoff=0.3)
+        raise InputError(f"--data {name} is none of {', '.join(SOURCES)}", f"--data {near}")
     source = SOURCES[name]
     if source.directory is None:
         if directory is not None:

@@ -6,7 +6,7 @@ import os
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from snn_cli.errors import CannotCompute, InputError, MissingExtra
+from snn_cli.errors import CannotCompute, InputError, MissingExtra, nearest
 
 if TYPE_CHECKING:
     import torch
@@ -35,10 +35,8 @@ def check_names(device: str, dtype: str) -> None:
     if kind not in ("cpu", "cuda", "mps", "auto") or (index and (kind != "cuda" or not index.isdecimal())):
         raise InputError(f"--device {device} is no device; it is cpu, cuda, cuda:1, mps or auto", "--device cpu")
     if dtype not in DTYPES:
-        from difflib import get_close_matches
-
-        near = get_close_matches(dtype, DTYPES, n=1)
-        raise InputError(f"--dtype {dtype} is none of {', '.join(DTYPES)}", f"--dtype {near[0] if near else 'float32'}")
+        near = nearest(dtype, DTYPES, "float32")
+        raise InputError(f"--dtype {dtype} is none of {', '.join(DTYPES)}", f"--dtype {near}")
 
 
 def resolve(device: str) -> torch.device:

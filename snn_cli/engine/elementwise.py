@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 from snn_cli import activations
-from snn_cli.activations.family import WRAP
-from snn_cli.engine.kernels import Kernel
+from snn_cli.activations.family import WRAP, coefficients
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -15,11 +14,15 @@ if TYPE_CHECKING:
     import torch
 
 
-class _Plain:
-    """Arithmetic in which a family's shape has its coefficients as floats."""
+class Kernel(NamedTuple):
+    """``forward(x, saved) -> f(x)`` and ``backward(u, saved) -> u f'(x)``.
 
-    def number(self, x: Any) -> float:
-        return float(x)
+    ``saved`` is a tensor of the shape of x that forward fills and backward may overwrite; x and u may be overwritten,
+    and what is returned may be any of them.
+    """
+
+    forward: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    backward: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 def kernel(act: str, params: Mapping[str, float]) -> Kernel:
@@ -29,17 +32,13 @@ def kernel(act: str, params: Mapping[str, float]) -> Kernel:
     activation = activations.find(act, params)
     if act not in activations.SOLVABLE and act not in activations.BASELINES:
         if activations.is_expression(act):
-            return _expression(act, params)
+            return _both(formula(act, params))
         from snn_cli.engine import imported
 
-        return imported.kernel(act)
+        return _both(imported.function(act))
     if activation.shape is None:
         return _SMOOTH[act]
-    shape: Any = activation.shape(_Plain(), dict(params))  # type: ignore[arg-type]
-    left, right = shape.negative.terms, shape.positive.terms
-    rate = float(shape.negative.moments.rate)
-    amplitude, slope = float(left.get((0, 1), 0.0)), float(left.get((1, 0), 0.0))
-    steep = float(right.get((1, 0), 0.0))
+    steep, amplitude, rate, slope = coefficients(activation.shape, params)
     if not amplitude:
         return _piecewise_linear(slope, steep)
     if amplitude > 0 and rate > 0 and steep > slope:  # then the sign of the ELU is that of x
@@ -83,11 +82,11 @@ def formula(act: str, params: Mapping[str, float]) -> Callable[[torch.Tensor], t
     return both
 
 
-def _expression(act: str, params: Mapping[str, float]) -> Kernel:
-    both = formula(act, params)
+def _both(function: Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]) -> Kernel:
+    """Of a function that gives value and derivative together."""
 
     def forward(x: torch.Tensor, saved: torch.Tensor) -> torch.Tensor:
-        value, slope = both(x)
+        value, slope = function(x)
         saved.copy_(slope)
         return value
 

@@ -10,7 +10,6 @@ import copy
 import importlib
 import os
 import sys
-from difflib import get_close_matches
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +17,7 @@ import numpy as np
 
 from snn_cli.activations.family import Baseline, Values
 from snn_cli.engine.device import require_torch
-from snn_cli.engine.kernels import Kernel
-from snn_cli.errors import InputError
+from snn_cli.errors import InputError, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,7 +27,6 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-SCHEME = "torch"
 _EXAMPLE = "--act torch:torch.nn:Mish"
 _REACH = 1e3
 _SHOWN = 1e-7
@@ -76,17 +73,9 @@ def module(name: str) -> Any:
     return Function()
 
 
-def kernel(name: str) -> Kernel:
-    """By autograd, in the precision of what it is given."""
-    code = _Code(name)
-
-    def forward(x: torch.Tensor, saved: torch.Tensor) -> torch.Tensor:
-        value: torch.Tensor
-        value, slope = code.tensors(x)
-        saved.copy_(slope)
-        return value
-
-    return Kernel(forward, lambda u, saved: u.mul_(saved))
+def function(name: str) -> Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]:
+    """``x -> (f(x), f'(x))`` by autograd, in the precision of x."""
+    return _Code(name).tensors
 
 
 class _Code:
@@ -240,9 +229,9 @@ def _made(name: str) -> Any:
         raise InputError(f"{name}: importing {module_name} raises {type(error).__name__}: {_line(error)}") from None
     for part in attribute.split("."):
         if not hasattr(found, part):
-            near = get_close_matches(part, [n for n in dir(found) if not n.startswith("_")], n=1)
+            near = nearest(part, [n for n in dir(found) if not n.startswith("_")])
             raise InputError(
-                f"{name}: {module_name} has no {part}", f"--act torch:{module_name}:{near[0]}" if near else _EXAMPLE
+                f"{name}: {module_name} has no {part}", f"--act torch:{module_name}:{near}" if near else _EXAMPLE
             )
         found = getattr(found, part)
     if isinstance(found, type):

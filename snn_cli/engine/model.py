@@ -169,19 +169,7 @@ def measure_model(model: nn.Module, arguments: tuple[Any, ...], named: dict[str,
         with watch:
             arguments, named = replaced(arguments, root), replaced(named, root)
             returned = tensors(call(model, arguments, named))
-        ends = [tensor for tensor in returned if tensor.is_floating_point() and tensor.requires_grad]
-        if not ends:
-            raise CannotCompute(
-                "no gradient reaches what the model returns: "
-                + (
-                    "it is computed without gradients"
-                    if any(t.is_floating_point() for t in returned)
-                    else "it is not a tensor of floating-point numbers"
-                    if returned
-                    else "it returns no tensor"
-                ),
-                "return the tensor of the last layer",
-            )
+        ends = _ends(returned)
         generator = torch.Generator(device="cpu").manual_seed(seed)
         gradients = [
             torch.randn(end.shape, generator=generator, dtype=torch.float32).to(end.device, end.dtype) for end in ends
@@ -199,6 +187,20 @@ def measure_model(model: nn.Module, arguments: tuple[Any, ...], named: dict[str,
             sum(float(norm(g)) ** 2 for g in gradients) / samples,
             sum(float(g) ** 2 for g in at_input) / samples if at_input else None,
         )
+
+
+def _ends(returned: list[torch.Tensor]) -> list[torch.Tensor]:
+    """Of what the model returns, where a gradient can begin. Raises CannotCompute where there is nothing."""
+    ends = [tensor for tensor in returned if tensor.is_floating_point() and tensor.requires_grad]
+    if ends:
+        return ends
+    if not returned:
+        why = "it returns no tensor"
+    elif any(tensor.is_floating_point() for tensor in returned):
+        why = "it is computed without gradients"
+    else:
+        why = "it is not a tensor of floating-point numbers"
+    raise CannotCompute(f"no gradient reaches what the model returns: {why}", "return the tensor of the last layer")
 
 
 def call(model: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -32,7 +32,6 @@ _PASS = frozenset(
     "channel_shuffle pixel_shuffle pixel_unshuffle flip roll rot90 mT T H mH native_channel_shuffle".split()
 )
 _PART = frozenset("getitem chunk split tensor_split unbind select narrow split_with_sizes index_select".split())
-_NORM_FUNCTIONS = frozenset(["layer_norm", "rms_norm", "group_norm", "instance_norm", "batch_norm"])
 
 
 def trace(model: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> Graph:
@@ -162,28 +161,20 @@ class _Recorder(TorchFunctionMode):
                 name = getattr(getattr(func, "__self__", None), "__name__", "")
             results = _floats(result)
             sources = _floats((args, kwargs))
-            if results and (sources or name in ("embedding",)):
-                self._function(name.strip("_"), func, args, kwargs, sources, results)
+            if results and (sources or name == "embedding"):
+                self._function(_Call(name.strip("_"), func, args, kwargs, sources, results))
             return result
         finally:
             self._inside -= 1
 
-    def _function(
-        self,
-        name: str,
-        func: Any,
-        args: Any,
-        kwargs: Any,
-        sources: list[torch.Tensor],
-        results: list[torch.Tensor],
-    ) -> None:
-        label = name
-        name = name[1:] if name[:1] in "ir" and name[1:] in ("add", "sub", "mul", "truediv") else name
-        mine = [tensor for tensor in sources if id(tensor) in self._numbers]
-        if not mine and name not in ("embedding",):
+    def _function(self, call: _Call) -> None:
+        label = name = call.name
+        if name[:1] in "ir" and name[1:] in ("add", "sub", "mul", "truediv"):
+            call = call._replace(name=name[1:])
+        if call.name != "embedding" and not any(id(tensor) in self._numbers for tensor in call.sources):
             return  # of the model's own tensors alone: a constant, when it is used
-        kind, data, used = _functional(name, func, args, kwargs, sources, results, self._own)
-        self._add(kind, "", -1, label, used, results, data)
+        kind, data, used = _functional(call, self._own)
+        self._add(kind, "", -1, label, used, call.results, data)
 
 
 def _floats(value: Any) -> list[torch.Tensor]:
@@ -368,21 +359,62 @@ def _standard(module: nn.Module) -> Function | None:
 # What a function is
 
 
-def _functional(
-    name: str,
-    func: Any,
-    args: Any,
-    kwargs: Any,
-    sources: list[torch.Tensor],
-    results: list[torch.Tensor],
-    own: set[int],
-) -> tuple[str, Any, list[torch.Tensor]]:
-    """Kind, data, and the tensors that count as inputs."""
+class _Call(NamedTuple):
+    """A call of a function of torch: ``sources`` and ``results`` are its floating-point tensors."""
+
+    name: str
+    func: Any
+    args: Any
+    kwargs: Any
+    sources: list[torch.Tensor]
+    results: list[torch.Tensor]
+
+    def argument(self, position: int, name: str, default: Any) -> Any:
+        return self.args[position] if len(self.args) > position else self.kwargs.get(name, default)
+
+
+_Kind = tuple[str, Any, list[torch.Tensor]]
+"""Kind, data, and the tensors that count as inputs."""
+
+
+def _functional(call: _Call, own: set[int]) -> _Kind:
+    """What the function is; ``own`` are the ids of the model's parameters and buffers."""
+    found = _layer(call, own) or _arithmetic(call) or _arrangement(call) or _pooling(call)
+    return found or ("unknown", None, call.sources)
+
+
+def _layer(call: _Call, own: set[int]) -> _Kind | None:
+    """An activation, a weight layer, an embedding, a dropout or a normalization."""
+    name, func, args, kwargs, sources, results = call
     one = sources[:1]
-    if name in _PASS and len(sources) == 1:
-        return "pass", None, sources
-    if name in _PART:
-        return "pass", "part", one
+    if name in _ELEMENTWISE and len(sources) == 1 and results[0].shape == sources[0].shape:
+        rest = args[1:]
+        plain = {key: value for key, value in kwargs.items() if key not in ("inplace", "out", "input")}
+        found = _elementwise(lambda x: func(x, *rest, **plain))
+        return ("activation", found, sources) if found is not None else ("unknown", None, sources)
+    if name == "linear" and len(sources) >= 2:
+        bias = sources[2] if len(sources) > 2 else None
+        width = sources[1].shape[-1]
+        return "weight", _weight(sources[1], bias, width, width, results[0]), one
+    if name == "matmul" and len(sources) == 2 and id(sources[1]) in own and sources[1].dim() == 2:
+        width = sources[1].shape[0]
+        return "weight", _weight(sources[1], None, width, width, results[0]), one
+    if name == "embedding":
+        return "constant", _moments(call.argument(1, "weight", None)), []
+    if name in ("dropout", "dropout1d", "dropout2d", "dropout3d", "feature_dropout"):
+        p, training = float(call.argument(1, "p", 0.5)), bool(call.argument(2, "training", True))
+        return ("dropout", p, one) if training and p else ("pass", None, one)
+    if name in ("layer_norm", "rms_norm"):
+        extra = sources[1:]
+        w = _moments(extra[0]) if extra else (1.0, 1.0)
+        b = _moments(extra[1]) if len(extra) > 1 else (0.0, 0.0)
+        return "norm", Norm("sample" if name == "layer_norm" else "root", *w, *b, 1e-5), one
+    return None
+
+
+def _arithmetic(call: _Call) -> _Kind | None:
+    """Sums and products of two tensors, or of one and a number."""
+    name, _, args, kwargs, sources, results = call
     if name in ("add", "sub") and len(sources) == 2:
         factor = float(kwargs.get("alpha", 1.0)) * (1 if name == "add" else -1)
         return ("add", factor, sources) if _fits(sources, results) else ("unknown", None, sources)
@@ -397,42 +429,33 @@ def _functional(
         return "scale", value, sources
     if name in ("mul", "multiply") and len(sources) == 2 and sources[0] is not sources[1]:
         return "multiply", None, sources
+    return None
+
+
+def _arrangement(call: _Call) -> _Kind | None:
+    """The same numbers in another shape, parts of them, several together, or some again."""
+    name, sources = call.name, call.sources
+    if name in _PASS and len(sources) == 1:
+        return "pass", None, sources
+    if name in _PART:
+        return "pass", "part", sources[:1]
     if name in ("cat", "concat", "concatenate"):
         return "concatenate", None, sources
-    if name in _ELEMENTWISE and len(sources) == 1 and results[0].shape == sources[0].shape:
-        rest = args[1:]
-        plain = {key: value for key, value in kwargs.items() if key not in ("inplace", "out", "input")}
-        found = _elementwise(lambda x: func(x, *rest, **plain))
-        return ("activation", found, sources) if found is not None else ("unknown", None, sources)
-    if name in ("linear",) and len(sources) >= 2:
-        bias = sources[2] if len(sources) > 2 else None
-        width = sources[1].shape[-1]
-        return "weight", _weight(sources[1], bias, width, width, results[0]), one
-    if name == "matmul" and len(sources) == 2 and id(sources[1]) in own and sources[1].dim() == 2:
-        width = sources[1].shape[0]
-        return "weight", _weight(sources[1], None, width, width, results[0]), one
-    if name == "embedding":
-        return "constant", _moments(args[1] if len(args) > 1 else kwargs.get("weight")), []
+    nearest = name == "interpolate" and call.argument(3, "mode", "nearest") == "nearest"
+    if nearest or name in ("expand", "expand_as", "repeat", "repeat_interleave", "tile", "broadcast_to"):
+        return "repeat", None, sources[:1]
+    return None
+
+
+def _pooling(call: _Call) -> _Kind | None:
+    name, sources, results = call.name, call.sources, call.results
     if name.startswith(("max_pool", "adaptive_max_pool")):
-        return "maximum", _function_window(name, args, kwargs, sources, results), one
+        return "maximum", _function_window(call), sources[:1]
     if name.startswith(("avg_pool", "adaptive_avg_pool")):
-        return "average", _function_window(name, args, kwargs, sources, results), one
+        return "average", _function_window(call), sources[:1]
     if name == "mean" and len(sources) == 1:
         return "average", max(1, sources[0].numel() // results[0].numel()), sources
-    if name in ("dropout", "dropout1d", "dropout2d", "dropout3d", "feature_dropout"):
-        p = float(args[1] if len(args) > 1 else kwargs.get("p", 0.5))
-        training = bool(args[2] if len(args) > 2 else kwargs.get("training", True))
-        return ("dropout", p, one) if training and p else ("pass", None, one)
-    if name == "interpolate" and kwargs.get("mode", args[3] if len(args) > 3 else "nearest") == "nearest":
-        return "repeat", None, one
-    if name in ("expand", "expand_as", "repeat", "repeat_interleave", "tile", "broadcast_to"):
-        return "repeat", None, one
-    if name in ("layer_norm", "rms_norm"):
-        extra = sources[1:]
-        w = _moments(extra[0]) if extra else (1.0, 1.0)
-        b = _moments(extra[1]) if len(extra) > 1 else (0.0, 0.0)
-        return "norm", Norm("sample" if name == "layer_norm" else "root", *w, *b, 1e-5), one
-    return "unknown", None, sources
+    return None
 
 
 def _fits(sources: list[torch.Tensor], results: list[torch.Tensor]) -> bool:
@@ -446,13 +469,11 @@ def _scalar(args: Any, kwargs: Any) -> float:
     return math.nan
 
 
-def _function_window(
-    name: str, args: Any, kwargs: Any, sources: list[torch.Tensor], results: list[torch.Tensor]
-) -> int:
-    if name.startswith("adaptive"):
-        return max(1, sources[0].numel() // results[0].numel())
-    size = args[1] if len(args) > 1 else kwargs.get("kernel_size", 1)
+def _function_window(call: _Call) -> int:
+    if call.name.startswith("adaptive"):
+        return max(1, call.sources[0].numel() // call.results[0].numel())
+    size = call.argument(1, "kernel_size", 1)
     if isinstance(size, int):
-        digits = [int(c) for c in name if c.isdigit()]
+        digits = [int(c) for c in call.name if c.isdigit()]
         return int(size ** (digits[0] if digits else 1))
     return int(math.prod(size))

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from snn_cli.errors import InputError
+from snn_cli.errors import InputError, nearest
 
 if TYPE_CHECKING:
-    from snn_cli.exporters.formula import Exporter
+    from collections.abc import Callable
+
+    from snn_cli.exporters.formula import Formula
+    from snn_cli.exporters.program import Program
+
+
+class Exporter(NamedTuple):
+    """``suffix`` of its files, the code of a formula, and that of a program: an expression, or a wrapped baseline."""
+
+    suffix: str
+    code: Callable[[Formula], str]
+    program: Callable[[Program], str]
+
 
 EXPORTERS = {
     "pytorch": "snn_cli.exporters.pytorch",
@@ -29,7 +41,5 @@ def get(name: str) -> Exporter:
     if name in EXPORTERS:
         exporter: Exporter = import_module(EXPORTERS[name]).EXPORTER
         return exporter
-    from difflib import get_close_matches
-
-    near = get_close_matches(str(name).lower(), EXPORTERS, n=1, cutoff=0.4)
-    raise InputError(f"--to {name} is none of {', '.join(EXPORTERS)}", f"--to {near[0] if near else 'pytorch'}")
+    near = nearest(str(name).lower(), EXPORTERS, "pytorch", cutoff=0.4)
+    raise InputError(f"--to {name} is none of {', '.join(EXPORTERS)}", f"--to {near}")

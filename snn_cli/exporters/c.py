@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from snn_cli.exporters.formula import Exporter, Formula
-from snn_cli.exporters.program import Language, Printer, Program
+from snn_cli.exporters import Exporter
+from snn_cli.exporters.formula import Formula
+from snn_cli.exporters.printer import Language, Printer
+from snn_cli.exporters.program import Program
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,7 +57,6 @@ def _language(name: str) -> Language:
             "and": "({0} && {1})",
             "or": "({0} || {1})",
             "not": "!{0}",
-            "pow": "pow({0}, {1})",
         },
         power="pow({0}, {1})",
         statement="const {2} {0} = {1};",
@@ -91,7 +92,7 @@ def program(f: Program) -> str:
         lines, value = printer.body(root, tails)
         functions.append(f"""static inline double {name}(double x) {{
     if (x != x) return x;
-{"".join(line + chr(10) for line in lines)}    return {value};
+{lines}    return {value};
 }}
 
 static inline float {name}f(float x) {{

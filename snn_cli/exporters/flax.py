@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from snn_cli.exporters.formula import Exporter, Formula
+from snn_cli.exporters import Exporter
+from snn_cli.exporters.formula import Formula
 from snn_cli.exporters.jax import body, program_body
 from snn_cli.exporters.program import Program
 

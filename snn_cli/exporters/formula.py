@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from snn_cli import activations
+from snn_cli.activations.family import coefficients
 from snn_cli.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-
-    from snn_cli.exporters.program import Program
 
 
 class Formula(NamedTuple):
@@ -35,7 +34,7 @@ class Formula(NamedTuple):
     @property
     def class_name(self) -> str:
         """As classes are called: LSELU for lselu."""
-        return self.name.upper() if self.name in activations.SOLVABLE else _camel(self.name)
+        return self.name.upper() if self.name in activations.SOLVABLE else camel(self.name)
 
     def terms(self, exponential: str, x: str, of: Callable[[float], str] = repr) -> str:
         """The left branch in code, of what is there: a slope of 0 times minus infinity is no number."""
@@ -57,22 +56,7 @@ class Formula(NamedTuple):
 
     def comment(self, mark: str) -> str:
         """What the file says of itself, as a comment."""
-        return "\n".join(f"{mark} {line}".rstrip() for line in self.says)
-
-
-class Exporter(NamedTuple):
-    """``suffix`` of its files, the code of a formula, and that of a program: an expression, or a wrapped baseline."""
-
-    suffix: str
-    code: Callable[[Formula], str]
-    program: Callable[[Program], str]
-
-
-class _Doubles:
-    """Arithmetic in which a family's shape has its coefficients as floats: each is rounded once."""
-
-    def number(self, x: Any) -> float:
-        return float(x)
+        return comment(self.says, mark)
 
 
 def formula(act: str, params: Mapping[str, float], name: str, says: tuple[str, ...]) -> Formula:
@@ -82,11 +66,9 @@ def formula(act: str, params: Mapping[str, float], name: str, says: tuple[str, .
         raise InputError(
             f"{act} is no line and exponential, and is a function of every framework already", "--act lselu"
         )
-    shape: Any = found.shape(_Doubles(), dict(params))  # type: ignore[arg-type]
-    left, right = shape.negative.terms, shape.positive.terms
-    amplitude = float(left.get((0, 1), 0.0))
-    rate = float(shape.negative.moments.rate) if amplitude else 1.0
-    values = float(right.get((1, 0), 0.0)), amplitude, rate, float(left.get((1, 0), 0.0))
+    steep, amplitude, rate, slope = coefficients(found.shape, params)
+    rate = rate if amplitude else 1.0
+    values = steep, amplitude, rate, slope
     if not all(map(math.isfinite, (*values, amplitude * rate))):
         raise InputError(f"the parameters of {act} leave the range of doubles", "snn solve --act lselu --epsilon 0.03")
     if rate <= 0:
@@ -94,5 +76,11 @@ def formula(act: str, params: Mapping[str, float], name: str, says: tuple[str, .
     return Formula(name, act, dict(params), *values, says)
 
 
-def _camel(name: str) -> str:
+def camel(name: str) -> str:
+    """A name of a function as the name of a class."""
     return "".join(part[:1].upper() + part[1:] for part in name.split("_") if part) or name
+
+
+def comment(says: tuple[str, ...], mark: str) -> str:
+    """Lines as a comment."""
+    return "\n".join(f"{mark} {line}".rstrip() for line in says)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from snn_cli.exporters.formula import Exporter, Formula
-from snn_cli.exporters.program import Language, Printer, Program
+from snn_cli.exporters import Exporter
+from snn_cli.exporters.formula import Formula
+from snn_cli.exporters.printer import Language, Printer, numpy_like
+from snn_cli.exporters.program import Program
 
 
 def body(f: Formula) -> str:
@@ -25,22 +27,15 @@ import jax.numpy as jnp
 {body(f)}"""
 
 
-_SAME = ("exp", "expm1", "log", "log1p", "sqrt", "tanh", "sin", "cos", "abs")
 LANGUAGE = Language(
-    {
-        **{name: f"jnp.{name}({{0}})" for name in _SAME},
-        "erf": "jax.scipy.special.erf({0})",
-        "erfc": "jax.scipy.special.erfc({0})",
-        "sigmoid": "jax.nn.sigmoid({0})",
-        "softplus": "jnp.logaddexp({0}, 0.0)",
-        "where": "jnp.where({0}, {1}, {2})",
-        "min": "jnp.minimum({0}, {1})",
-        "max": "jnp.maximum({0}, {1})",
-        "and": "jnp.logical_and({0}, {1})",
-        "or": "jnp.logical_or({0}, {1})",
-        "not": "jnp.logical_not({0})",
-        "pow": "{0} ** {1}",
-    }
+    numpy_like(
+        "jnp",
+        "exp expm1 log log1p sqrt tanh sin cos abs",
+        erf="jax.scipy.special.erf({0})",
+        erfc="jax.scipy.special.erfc({0})",
+        sigmoid="jax.nn.sigmoid({0})",
+        softplus="jnp.logaddexp({0}, 0.0)",
+    )
 )
 
 
@@ -51,11 +46,11 @@ def program_body(f: Program) -> str:
     slope_lines, slope = printer.body(f.slope, f.slope_tails)
     return f"""@jax.custom_jvp
 def {f.name}(x):
-{"".join(line + chr(10) for line in value_lines)}    return jnp.where(jnp.isnan(x), x, {value})
+{value_lines}    return jnp.where(jnp.isnan(x), x, {value})
 
 
 def {f.name}_derivative(x):
-{"".join(line + chr(10) for line in slope_lines)}    return jnp.where(jnp.isnan(x), x, {slope})
+{slope_lines}    return jnp.where(jnp.isnan(x), x, {slope})
 
 
 @{f.name}.defjvp

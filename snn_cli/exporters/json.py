@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 
-from snn_cli.exporters.formula import Exporter, Formula
-from snn_cli.exporters.program import Program, written
+from snn_cli.exporters import Exporter
+from snn_cli.exporters.formula import Formula
+from snn_cli.exporters.printer import written
+from snn_cli.exporters.program import Program
 
 
 def code(f: Formula) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from snn_cli.exporters.formula import Exporter, Formula
-from snn_cli.exporters.program import Language, Printer, Program
+from snn_cli.exporters import Exporter
+from snn_cli.exporters.formula import Formula
+from snn_cli.exporters.printer import Language, Printer, numpy_like
+from snn_cli.exporters.program import Program
 
 
 def code(f: Formula) -> str:
@@ -20,20 +22,13 @@ def {f.name}(x):
 '''
 
 
-_SAME = ("exp", "expm1", "log", "log1p", "sqrt", "tanh", "sin", "cos", "abs", "sigmoid", "erf")
 LANGUAGE = Language(
-    {
-        **{name: f"ops.{name}({{0}})" for name in _SAME},
-        "erfc": "(1 - ops.erf({0}))",
-        "softplus": "ops.logaddexp({0}, 0.0)",
-        "where": "ops.where({0}, {1}, {2})",
-        "min": "ops.minimum({0}, {1})",
-        "max": "ops.maximum({0}, {1})",
-        "and": "ops.logical_and({0}, {1})",
-        "or": "ops.logical_or({0}, {1})",
-        "not": "ops.logical_not({0})",
-        "pow": "ops.power({0}, {1})",
-    }
+    numpy_like(
+        "ops",
+        "exp expm1 log log1p sqrt tanh sin cos abs sigmoid erf",
+        erfc="(1 - ops.erf({0}))",
+        softplus="ops.logaddexp({0}, 0.0)",
+    )
 )
 
 
@@ -49,12 +44,12 @@ from keras import ops
 
 
 def {f.name}_derivative(x):
-{"".join(line + chr(10) for line in slope_lines)}    return ops.where(ops.isnan(x), x, {slope})
+{slope_lines}    return ops.where(ops.isnan(x), x, {slope})
 
 
 @ops.custom_gradient
 def _{f.name}(x):
-{"".join(line + chr(10) for line in value_lines)}    y = ops.where(ops.isnan(x), x, {value})
+{value_lines}    y = ops.where(ops.isnan(x), x, {value})
 
     def gradient(*args, upstream=None):
         if upstream is None:

@@ -6,7 +6,8 @@ import re
 from typing import TYPE_CHECKING
 
 from snn_cli import activations
-from snn_cli.exporters.formula import Exporter, Formula
+from snn_cli.exporters import Exporter
+from snn_cli.exporters.formula import Formula
 from snn_cli.exporters.program import Program
 
 if TYPE_CHECKING:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from snn_cli.exporters.formula import Exporter, Formula
-from snn_cli.exporters.program import Language, Printer, Program
+from snn_cli.exporters import Exporter
+from snn_cli.exporters.formula import Formula
+from snn_cli.exporters.printer import Language, Printer, numpy_like
+from snn_cli.exporters.program import Program
 
 
 def code(f: Formula) -> str:
@@ -29,22 +31,15 @@ def {f.name}_derivative(x):
 """
 
 
-_SAME = ("exp", "expm1", "log", "log1p", "sqrt", "tanh", "sin", "cos", "abs")
 LANGUAGE = Language(
-    {
-        **{name: f"np.{name}({{0}})" for name in _SAME},
-        "erf": "special.erf({0})",
-        "erfc": "special.erfc({0})",
-        "sigmoid": "_sigmoid({0})",
-        "softplus": "np.logaddexp({0}, 0)",
-        "where": "np.where({0}, {1}, {2})",
-        "min": "np.minimum({0}, {1})",
-        "max": "np.maximum({0}, {1})",
-        "and": "np.logical_and({0}, {1})",
-        "or": "np.logical_or({0}, {1})",
-        "not": "np.logical_not({0})",
-        "pow": "np.power({0}, {1})",
-    }
+    numpy_like(
+        "np",
+        "exp expm1 log log1p sqrt tanh sin cos abs",
+        erf="special.erf({0})",
+        erfc="special.erfc({0})",
+        sigmoid="_sigmoid({0})",
+        softplus="np.logaddexp({0}, 0)",
+    )
 )
 _SIGMOID = """def _sigmoid(u):
     decay = np.exp(-np.abs(u))
@@ -64,7 +59,7 @@ def program(f: Program) -> str:
     x = np.asarray(x)
     x = x if np.issubdtype(x.dtype, np.floating) else x.astype(float)
     with np.errstate(all="ignore"):
-{"".join(line + chr(10) for line in lines)}        y = {value}
+{lines}        y = {value}
     return np.where(np.isnan(x), x, y).astype(x.dtype)
 """)
     whole = "\n\n".join(functions)

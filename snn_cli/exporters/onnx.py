@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from snn_cli.activations.expression import tree
-from snn_cli.exporters.formula import Exporter, Formula
+from snn_cli.exporters import Exporter
+from snn_cli.exporters.formula import Formula
 from snn_cli.exporters.program import Program, Tail, of_formula
 
 if TYPE_CHECKING:

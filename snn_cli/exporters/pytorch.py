@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from snn_cli.exporters.formula import Exporter, Formula
-from snn_cli.exporters.program import Language, Printer, Program
+from snn_cli.exporters import Exporter
+from snn_cli.exporters.formula import Formula
+from snn_cli.exporters.printer import Language, Printer, numpy_like
+from snn_cli.exporters.program import Program
 
 
 def code(f: Formula) -> str:
@@ -24,19 +26,13 @@ class {f.class_name}(torch.nn.Module):
 """
 
 
-_SAME = ("exp", "expm1", "log", "log1p", "sqrt", "tanh", "sin", "cos", "abs", "sigmoid", "erf", "erfc")
 LANGUAGE = Language(
-    {
-        **{name: f"torch.{name}({{0}})" for name in _SAME},
-        "softplus": "torch.logaddexp({0}, torch.zeros_like(x))",
-        "where": "torch.where({0}, {1}, {2})",
-        "min": "torch.minimum({0}, {1})",
-        "max": "torch.maximum({0}, {1})",
-        "and": "({0} & {1})",
-        "or": "({0} | {1})",
-        "not": "~{0}",
-        "pow": "{0} ** {1}",
-    },
+    numpy_like(
+        "torch",
+        "exp expm1 log log1p sqrt tanh sin cos abs sigmoid erf erfc",
+        softplus="torch.logaddexp({0}, torch.zeros_like(x))",
+        **{"and": "({0} & {1})", "or": "({0} | {1})", "not": "~{0}"},
+    ),
     lift="torch.full_like(x, {0})",
 )
 
@@ -48,7 +44,7 @@ def program(f: Program) -> str:
     for name, root, tails in ((f"_{f.name}", f.value, f.value_tails), (f"{f.name}_derivative", f.slope, f.slope_tails)):
         lines, value = printer.body(root, tails)
         functions.append(f"""def {name}(x: torch.Tensor) -> torch.Tensor:
-{"".join(line + chr(10) for line in lines)}    return torch.where(torch.isnan(x), x, {value})
+{lines}    return torch.where(torch.isnan(x), x, {value})
 """)
     whole = "\n\n".join(functions)
     return f"""{f.comment("#")}

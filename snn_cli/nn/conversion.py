@@ -10,13 +10,14 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from snn_cli.errors import InputError
+from snn_cli.errors import InputError, nearest
 from snn_cli.exact import Number, positive_integer
-from snn_cli.nn.activation import FAMILIES, _SelfNormalizing, _solved, built
+from snn_cli.nn.activation import FAMILIES, _SelfNormalizing, built
 from snn_cli.nn.centralization import CentralizedActivation
 from snn_cli.nn.dropout import SelfNormalizingDropout
 from snn_cli.nn.fan import OPAQUE, WEIGHT_LAYERS, fan_in
 from snn_cli.nn.init import check_weights, initialize
+from snn_cli.nn.solved import solved
 from snn_cli.records import Conversion, Left, Removed, Replaced, Solution
 
 __all__ = ["Conversion", "convert"]
@@ -118,10 +119,10 @@ def convert(
     plan = _plan(model, keep, (*ACTIVATIONS, *activations), (*NORMALIZATIONS, *normalizations))
     events, functions = _registered(plan) if batch is None else _called(model, plan, batch)
     feeds = _feeds(events)
-    left = _left(plan, functions, feeds)
+    left = [*plan.left, *_left(plan, functions, feeds)]
     named = {part.name for part in left}
-    replaced = [target for target in plan.activations if target.name not in named]
-    if not replaced and not plan.normalizations:
+    targets = [target for target in plan.activations if target.name not in named]
+    if not targets and not plan.normalizations:
         raise _nothing(model, plan, functions)
     if not plan.activations and batch is None:
         left.append(Left("", "activations", "none is a module; give batch to see which are called as functions"))
@@ -130,7 +131,7 @@ def convert(
         kinds = ", ".join(kind.__name__ for kind in WEIGHT_LAYERS)
         raise InputError(f"{type(model).__name__} holds no weight layer; that is {kinds}", "give a model")
     name, one = _one(act, epsilon, depth, count, auto)
-    found = [_Found(target, *_solution_for(target, name, one, events, feeds)) for target in replaced]
+    found = [_solved_for(target, name, one, feeds, events) for target in targets]
 
     # from here on nothing fails
     drawn: list[str] = []
@@ -138,7 +139,7 @@ def convert(
         kept = frozenset(layer for layer, _ in plan.layers if _inside(layer, keep))
         drawn, skipped = initialize(model, weights, 1.0, generator, kept)
         left += [Left(n, "weight", why) for n, why in skipped.items()]
-    _swap(model, found, plan.normalizations, trainable)
+    _swap(model, _successors(model, plan, found, trainable))
     removed = [
         Removed(t.name, type(t.module).__name__, sum(p.numel() for p in t.module.parameters()), t.aliases)
         for t in plan.normalizations
@@ -156,21 +157,37 @@ def convert(
     )
 
 
-def _left(plan: _Plan, functions: Sequence[str], feeds: Mapping[int, list[float | None]]) -> list[Left]:
-    """What stays as it is: what the plan says, calls of functions, and what shapes the output."""
-    calls = [Left("", name, "a function call: make it a module to have it replaced") for name in functions]
-    shaping = [
-        Left(target.name, type(target.module).__name__, "after the last weight layer it shapes the output")
-        for target in plan.activations
-        if isinstance(target.module, SHAPING) and feeds.get(id(target.module), [None]) == [None]
-    ]
-    return [*plan.left, *calls, *shaping]
+class _Target(NamedTuple):
+    name: str
+    module: nn.Module
+    aliases: tuple[str, ...]
 
 
-def _solution_for(
-    target: _Target, name: str, one: Solution | None, events: Sequence[_Event], feeds: Mapping[int, list[float | None]]
-) -> tuple[Solution, Replaced]:
-    """``one`` for all, or that of the harmonic mean of the fan-ins that an activation feeds; and the report's row."""
+class _Found(NamedTuple):
+    """An activation to be replaced, the solution that takes its place, and its row in the report."""
+
+    target: _Target
+    solution: Solution
+    row: Replaced
+
+
+def _left(plan: _Plan, functions: list[str], feeds: dict[int, list[float | None]]) -> Iterator[Left]:
+    """What cannot be replaced because it is no module, and what gives the output its range."""
+    for name in functions:
+        yield Left("", name, "a function call: make it a module to have it replaced")
+    for target in plan.activations:
+        if isinstance(target.module, SHAPING) and feeds.get(id(target.module), [None]) == [None]:
+            yield Left(target.name, type(target.module).__name__, "after the last weight layer it shapes the output")
+
+
+def _solved_for(
+    target: _Target,
+    act: str,
+    one: Solution | None,
+    feeds: dict[int, list[float | None]],
+    events: list[_Event],
+) -> _Found:
+    """With the solution that all share, or else at the harmonic mean of the fan-ins that the activation feeds."""
     fans = [n for n in feeds.get(id(target.module), []) if n is not None]
     mean = round(len(fans) / sum(1 / n for n in fans)) if fans else None
     solution, note = one, None
@@ -182,49 +199,39 @@ def _solution_for(
             note = f"epsilon of fan-in {LEAST_FAN_IN}"
         elif len(set(fans)) > 1:
             note = f"fan-ins from {min(fans):g} to {max(fans):g}"
-        solution = _solved(name, "auto", fanin=at)
+        solution = solved(act, "auto", fanin=at)
     row = Replaced(target.name, type(target.module).__name__, solution.epsilon, mean, target.aliases, note)
-    return solution, row
+    return _Found(target, solution, row)
 
 
-def _swap(model: nn.Module, found: Sequence[_Found], normalizations: Sequence[_Target], trainable: bool) -> None:
-    """The new activations into the model, and identities where it normalized."""
+def _successors(model: nn.Module, plan: _Plan, found: Sequence[_Found], trainable: bool) -> dict[int, nn.Module]:
+    """What takes the place of each module, by its id; a trained lambda lies where the model's parameters do."""
     place = next((p for p in model.parameters() if p.is_floating_point()), None)
     options: dict[str, Any] = {"trainable": trainable}
     if trainable and place is not None:
         options |= {"device": place.device, "dtype": place.dtype}
-    swaps: dict[int, nn.Module] = {}
+    successors: dict[int, nn.Module] = {}
     for target, solution, _ in found:
-        swaps[id(target.module)] = built(solution, **options).train(target.module.training)
-    for target in normalizations:
-        swaps[id(target.module)] = nn.Identity().train(target.module.training)
+        successors[id(target.module)] = built(solution, **options).train(target.module.training)
+    for target in plan.normalizations:
+        successors[id(target.module)] = nn.Identity().train(target.module.training)
+    return successors
+
+
+def _swap(model: nn.Module, successors: Mapping[int, nn.Module]) -> None:
+    """Put every successor in its place; centralized activations that hold one start anew."""
     for module in list(model.modules()):
         for key, child in module._modules.items():
-            if child is not None and id(child) in swaps:
-                module._modules[key] = swaps[id(child)]
+            if child is not None and id(child) in successors:
+                module._modules[key] = successors[id(child)]
+    new = {id(module) for module in successors.values()}
     for module in model.modules():
-        if isinstance(module, CentralizedActivation) and _holds(module.act, swaps):
+        if (
+            isinstance(module, CentralizedActivation)
+            and isinstance(module.act, nn.Module)
+            and any(id(part) in new for part in module.act.modules())
+        ):
             module.reset()
-
-
-def _holds(act: Any, swaps: Mapping[int, nn.Module]) -> bool:
-    """Whether one of the new modules is in an activation."""
-    new = {id(module) for module in swaps.values()}
-    return isinstance(act, nn.Module) and any(id(part) in new for part in act.modules())
-
-
-class _Target(NamedTuple):
-    name: str
-    module: nn.Module
-    aliases: tuple[str, ...]
-
-
-class _Found(NamedTuple):
-    """An activation, what takes its place, and the row that says so."""
-
-    target: _Target
-    solution: Solution
-    row: Replaced
 
 
 class _Plan(NamedTuple):
@@ -254,12 +261,10 @@ def _check(model: Any, keep: Any, activations: Any, normalizations: Any, init: A
         raise InputError(f"keep must be a sequence of names of modules, not {keep!r}", f"keep=[{str(keep)!r}]")
     names = {name for name, _ in model.named_modules(remove_duplicate=False)}
     if unknown := [name for name in keep if name not in names or not name]:
-        from difflib import get_close_matches
-
-        nearest = get_close_matches(unknown[0], names, n=1, cutoff=0.4)
+        near = nearest(unknown[0], names, cutoff=0.4)
         raise InputError(
             f"the model holds no module called {unknown[0]!r}",
-            f"keep=[{nearest[0]!r}]" if nearest else "leave out keep",
+            f"keep=[{near!r}]" if near else "leave out keep",
         )
     for option, value in (("init", init), ("trainable", trainable)):
         if not isinstance(value, bool):
@@ -398,7 +403,7 @@ def _feeds(events: list[_Event]) -> dict[int, list[float | None]]:
     return found
 
 
-def _before(events: Sequence[_Event], target: _Target) -> int:
+def _before(events: list[_Event], target: _Target) -> int:
     """Fan-in of the last weight layer before an activation; of any where it is never called."""
     last = next((fan for _, fan in events if fan is not None), float(LEAST_FAN_IN))
     for module, fan in events:
@@ -423,10 +428,10 @@ def _one(act: Any, epsilon: Number | None, depth: Any, count: int, auto: bool) -
     if act == "selu":
         if epsilon is not None or depth is not None:
             raise InputError("selu has an epsilon of its own, 0.0716", 'leave out epsilon, or act="sselu"')
-        return act, _solved(act)
+        return act, solved(act)
     if auto:
         return act, None
-    return act, _solved(act, depth=count) if epsilon is None else _solved(act, epsilon)
+    return act, solved(act, depth=count) if epsilon is None else solved(act, epsilon)
 
 
 def _nothing(model: nn.Module, plan: _Plan, functions: list[str]) -> InputError:

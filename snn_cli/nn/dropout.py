@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from snn_cli.errors import InputError
-from snn_cli.nn.activation import checked
+from snn_cli.nn.function import checked
 from snn_cli.nn.moments import activation_moments, number
 
 

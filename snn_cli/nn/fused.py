@@ -1,6 +1,6 @@
 """The activations and their derivatives as one CUDA kernel each, written in Triton: every tensor is read once.
 
-Beside ``snn_cli.nn.activation``, which loads this module only where there is a CUDA tensor and Triton is installed.
+Beside ``snn_cli.nn.function``, which loads this module only where there is a CUDA tensor and Triton is installed.
 """
 
 from __future__ import annotations

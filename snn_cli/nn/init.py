@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from snn_cli import ensembles
-from snn_cli.errors import InputError
+from snn_cli.errors import InputError, nearest
 from snn_cli.nn.fan import (
     CONVOLUTIONS,
     TRANSPOSED,
@@ -149,12 +149,10 @@ def _altered(layer: nn.Module, shape: Geometry, weights: str, sigma_w: float) ->
 def check_weights(weights: str, sigma_w: float) -> None:
     """Raises InputError where they are not what ``self_normalizing_init_`` takes."""
     if weights not in WEIGHTS:
-        from difflib import get_close_matches
-
-        nearest = get_close_matches(str(weights).lower(), WEIGHTS, n=1, cutoff=0.4)
+        near = nearest(str(weights).lower(), WEIGHTS, "gaussian", cutoff=0.4)
         raise InputError(
             f"no weight ensemble is called {weights!r}; there are {', '.join(WEIGHTS)}",
-            f'weights="{nearest[0] if nearest else "gaussian"}"',
+            f'weights="{near}"',
         )
     if not 0 < number(sigma_w) < math.inf:
         raise InputError(f"sigma_w must be a finite number above 0, not {sigma_w!r}", "sigma_w=1")

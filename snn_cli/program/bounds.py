@@ -30,12 +30,6 @@ class Bound(NamedTuple):
     def number(self) -> float:
         return nearest_double(self.value)
 
-    def allows(self, x: float, tolerance: float = 0.0) -> bool:
-        slack = tolerance * max(1.0, abs(self.number))
-        return (self.relation == ">=" or x <= self.number + slack) and (
-            self.relation == "<=" or x >= self.number - slack
-        )
-
 
 def read(text: str | Iterable[str] | None, names: Sequence[str]) -> tuple[Bound, ...]:
     """Bounds as typed: ``'b<=4,d=0'``, or several such texts.

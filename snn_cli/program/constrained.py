@@ -146,62 +146,35 @@ class Constrained:
         import numpy as np
         from scipy.optimize import minimize
 
-        problem = self.problem
-        low, high = problem.range("b")
-        cache: dict[tuple[float, ...], _Functions] = {}
-
-        def at(x: Any) -> _Functions:
-            key = tuple(map(float, x))
-            if key not in cache:
-                if len(cache) > 8:
-                    cache.clear()
-                cache[key] = evaluate(key)
-            return cache[key]
-
-        def gradient(jet: Jet, x: Any) -> Any:
-            return np.array([jet.gradient[0] * math.exp(x[0]), jet.gradient[1], jet.gradient[2]], float)
-
-        constraints: list[dict[str, Any]] = [
-            {"type": kind, "fun": lambda x, f=of: value(f, x), "jac": lambda x, f=of: slopes(f, x)}
-            for kind, of in self._constraints(at(np.array([math.log(b), c, m])))
-        ]
-
-        def value(of: Any, x: Any) -> float:
-            return float(of(at(x).found, x).value)
-
-        def slopes(of: Any, x: Any) -> Any:
-            return gradient(of(at(x).found, x), x)
-
-        widest = max(abs(end) if math.isfinite(end) else 0.0 for end in problem.range("c", high))
-        edge = problem.range("c", high)
-        limit = 0.0 if problem.zero_mean else 0.999999
-        start = np.array([math.log(b), c, 0.0 if problem.zero_mean else min(max(m, -limit), limit)])
+        at = _remembered(evaluate)
+        constraints = [_constraint(kind, of, at) for kind, of in self._constraints(at(np.array([math.log(b), c, m])))]
+        limit = 0.0 if self.problem.zero_mean else 0.999999
+        start = np.array([math.log(b), c, min(max(m, -limit), limit)])
         with np.errstate(all="ignore"):
             try:
                 done = minimize(
                     lambda x: float(at(x).objective.value),
                     start,
-                    jac=lambda x: gradient(at(x).objective, x),
+                    jac=lambda x: _gradient(at(x).objective, x),
                     method="SLSQP",
-                    bounds=[
-                        (math.log(low), math.log(high)),
-                        (max(edge[0], -widest), min(edge[1], widest)),
-                        (-limit, limit),
-                    ],
+                    bounds=[*self._box(), (-limit, limit)],
                     constraints=constraints,
                     options={"maxiter": 200, "ftol": 1e-14},
                 )
             except (ValueError, ZeroDivisionError, OverflowError):
                 return None
         x = done.x
-        if not np.isfinite(x).all():
+        if not np.isfinite(x).all() or not all(_holds(constraint, x) for constraint in constraints):
             return None
-        for constraint in constraints:
-            here = constraint["fun"](x)
-            if here < -_HOLDS or (constraint["type"] == "eq" and abs(here) > _HOLDS):
-                return None
         b, c, m = math.exp(x[0]), float(x[1]), float(x[2])
         return Start(float(at(x).objective.value), (b, c, m), self._active(at(x).found, b, c))
+
+    def _box(self) -> list[tuple[float, float]]:
+        """Bounds of log b, and those of c at the largest b."""
+        low, high = self.problem.range("b")
+        edge = self.problem.range("c", high)
+        widest = max(abs(end) if math.isfinite(end) else 0.0 for end in edge)
+        return [(math.log(low), math.log(high)), (max(edge[0], -widest), min(edge[1], widest))]
 
     def _constraints(self, functions: _Functions) -> list[tuple[str, Callable[[dict[str, Jet], Any], Jet]]]:
         """``(kind, function)``: 0 where it holds, or positive."""
@@ -226,6 +199,42 @@ class Constrained:
             elif abs(c - (end := self.problem.range("c", b)[bound.side > 0])) <= _SLACK * abs(end):
                 active.append(bound)
         return tuple(active)
+
+
+def _remembered(evaluate: Callable[[Sequence[float]], _Functions]) -> Callable[[Any], _Functions]:
+    """The last few values are kept: objective, constraints and their gradients are asked for at the same points."""
+    cache: dict[tuple[float, ...], _Functions] = {}
+
+    def at(x: Any) -> _Functions:
+        key = tuple(map(float, x))
+        if key not in cache:
+            if len(cache) > 8:
+                cache.clear()
+            cache[key] = evaluate(key)
+        return cache[key]
+
+    return at
+
+
+def _gradient(jet: Jet, x: Any) -> Any:
+    """By ``(log b, c, m)``."""
+    import numpy as np
+
+    return np.array([jet.gradient[0] * math.exp(x[0]), jet.gradient[1], jet.gradient[2]], float)
+
+
+def _constraint(kind: str, of: Callable[[dict[str, Jet], Any], Jet], at: Callable[[Any], _Functions]) -> dict[str, Any]:
+    """As SciPy takes it."""
+    return {
+        "type": kind,
+        "fun": lambda x: float(of(at(x).found, x).value),
+        "jac": lambda x: _gradient(of(at(x).found, x), x),
+    }
+
+
+def _holds(constraint: dict[str, Any], x: Any) -> bool:
+    here = constraint["fun"](x)
+    return not (here < -_HOLDS or (constraint["type"] == "eq" and abs(here) > _HOLDS))
 
 
 def _slack(bound: Bound, found: dict[str, Jet], _x: Any) -> Jet:

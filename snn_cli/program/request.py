@@ -141,16 +141,7 @@ def free(
     from snn_cli.activations import expression
 
     found = expression.read(expr)
-    chosen = [part.strip() for part in names.split(",")] if isinstance(names, str) else list(names)
-    known = ", ".join(found.parameters) or "none"
-    for name in chosen:
-        if name not in found.parameters:
-            raise InputError(
-                f"--free {name}: the parameters of the expression are {known}",
-                f"--free {found.parameters[0] if found.parameters else 'a'}",
-            )
-        if chosen.count(name) > 1:
-            raise InputError(f"--free has {name} twice", f"--free {','.join(dict.fromkeys(chosen))}")
+    chosen = _chosen(found.parameters, names)
     given = _values(found.name, found.parameters, values)
     for parameter in found.parameters:
         if parameter in chosen and parameter in given:
@@ -165,18 +156,7 @@ def free(
         if each.relation == "=":
             given[each.name] = each.value
             chosen.remove(each.name)
-    count = 1 + (common.epsilon != "own") + common.zero_mean
-    if common.epsilon == "own" and len(chosen) > count:
-        raise InputError(
-            f"{len(chosen)} free parameters and {count} condition{'s' * (count > 1)}: epsilon is wanted, the backward "
-            "gain minus one, or a depth",
-            "--epsilon 0.03",
-        )
-    if len(chosen) < count:
-        raise InputError(
-            f"{count} conditions need at least {count} free parameters; {len(chosen)} free is too few",
-            "more of --free, or without --epsilon or --zero-mean",
-        )
+    _counted(len(chosen), common)
     return Free(
         expression.baseline(found.name),
         tuple(chosen),
@@ -184,6 +164,36 @@ def free(
         tuple(each for each in read if each.relation != "="),
         common,
     )
+
+
+def _chosen(parameters: Sequence[str], names: str | Sequence[str]) -> list[str]:
+    """The names that are free. Raises InputError for one that is no parameter, or twice there."""
+    chosen = [part.strip() for part in names.split(",")] if isinstance(names, str) else list(names)
+    for name in chosen:
+        if name not in parameters:
+            raise InputError(
+                f"--free {name}: the parameters of the expression are {', '.join(parameters) or 'none'}",
+                f"--free {parameters[0] if parameters else 'a'}",
+            )
+        if chosen.count(name) > 1:
+            raise InputError(f"--free has {name} twice", f"--free {','.join(dict.fromkeys(chosen))}")
+    return chosen
+
+
+def _counted(free: int, common: Common) -> None:
+    """Raises InputError unless there are as many free parameters as conditions, or more and an epsilon."""
+    count = 1 + (common.epsilon != "own") + common.zero_mean
+    if common.epsilon == "own" and free > count:
+        raise InputError(
+            f"{free} free parameters and {count} condition{'s' * (count > 1)}: epsilon is wanted, the backward "
+            "gain minus one, or a depth",
+            "--epsilon 0.03",
+        )
+    if free < count:
+        raise InputError(
+            f"{count} conditions need at least {count} free parameters; {free} free is too few",
+            "more of --free, or without --epsilon or --zero-mean",
+        )
 
 
 def _values(name: str, parameters: Sequence[str], values: Mapping[str, Number] | None) -> dict[str, Fraction]:

@@ -8,12 +8,13 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from snn_cli.arithmetic.multiprecision import context, fraction
-from snn_cli.errors import CannotCompute, InputError, NoSolution
+from snn_cli.errors import CannotCompute, NoSolution
 from snn_cli.exact import decimal_string, nearest_double
-from snn_cli.problem import LARGE_FLUCTUATION, NEARLY_LINEAR
+from snn_cli.problem import LARGE_FLUCTUATION
 from snn_cli.program.bounds import Bound, limits
 from snn_cli.program.decide import Decided, decide
 from snn_cli.program.kkt import Point
+from snn_cli.program.record import common_notes, decimals
 from snn_cli.program.wrap import AMPLITUDE, Cone, Optimum, Problem, Search, starts
 from snn_cli.records import Note, Params, Solution
 from snn_cli.records.solution import MOMENTS
@@ -22,15 +23,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from snn_cli.activations.family import Baseline
-    from snn_cli.program.request import Free, Wrap
+    from snn_cli.program.request import Wrap
     from snn_cli.program.wrap import Start
 
 _GUARD = 64  # bits that cancellation may cost
 _TIED = 2.0**-60
 _BASE = 140  # bits at which candidates are compared
 _SEEN = 14  # bits that a search in doubles gives
-_GENERIC = (0.83, -1.27, 0.41, 1.91, -0.57)  # values of parameters that nothing is special at
-_TRIED = 3  # of their arrangements
 _PROBES = tuple(Fraction(k, 16) for k in (-77, -50, -31, -19, -11, -6, -3, 2, 5, 9, 17, 29, 44, 71))
 
 
@@ -56,7 +55,8 @@ def wrap(request: Wrap) -> Solution:
     if not found:
         raise _none(problem, ends)
     optimum, start, tied = _best(problem, search, found)
-    return _record(request, problem, search, ends, optimum, start, tied, redundant)
+    evaluation = _Evaluation(optimum, start, request.common.fan_in if auto else None)
+    return _record(request, search, ends, evaluation, tied, redundant)
 
 
 def _searched(search: Search) -> tuple[tuple[float, float] | None, list[Start]]:
@@ -223,184 +223,119 @@ def _polish(optimum: Optimum, chosen: _Chosen, accuracy: int, precision: int) ->
         chosen, accuracy = _Chosen(Point(chosen.point.x, []), kept), _SEEN
 
 
+class _Evaluation:
+    """The optimum at rising precision: each evaluation starts from the one before.
+
+    ``fan_in`` is None unless epsilon is the root of the drift there.
+    """
+
+    def __init__(self, optimum: Optimum, start: _Chosen, fan_in: int | None) -> None:
+        self.optimum, self.fan_in = optimum, fan_in
+        self.chosen, self._accuracy = start, _BASE - _GUARD
+        inequalities = _inequalities(start)
+        self._bound = inequalities[0] if len(inequalities) == 1 else None
+
+    def __call__(self, precision: int) -> dict[str, Any]:
+        """Everything that is printed, at a precision in bits."""
+        optimum, mp = self.optimum, context(precision)
+        if self.fan_in is not None:
+            self.chosen = _without_drift(optimum, self.chosen, self.fan_in, precision)
+            self._accuracy = precision - _GUARD
+        start = Point([mp.mpf(v) for v in self.chosen.point.x], list(self.chosen.point.multipliers))
+        chosen = _polish(optimum, _Chosen(start, self.chosen.active), self._accuracy, precision)
+        self.chosen, self._accuracy = chosen, precision - _GUARD
+        sums, found = optimum.at(mp, chosen.point.x)
+        epsilon = mp.mpf(optimum.problem.epsilon.numerator) / optimum.problem.epsilon.denominator
+        values = {name: found[name].value for name in "abcd"} | {
+            "mean": found["m"].value,
+            "second_moment": mp.mpf(1),
+            "gamma": found["gamma"].value,
+            "epsilon": epsilon,
+            "chi": 1 + epsilon,
+            "kappa": sums.fourth / sums.slope[0] ** 2,
+            "mean_slope": found["a"].value * sums.value[1],
+        }
+        if self._bound is not None:
+            mus = dict(zip(chosen.active[::-1], chosen.point.multipliers[::-1], strict=False))
+            values["multiplier"] = mus[self._bound]
+        return values
+
+    def exact(self) -> dict[str, Fraction]:
+        """What is known as rationals."""
+        problem = self.optimum.problem
+        exact = {"second_moment": Fraction(1)}
+        exact |= {} if self.fan_in is not None else {"chi": 1 + problem.epsilon, "epsilon": problem.epsilon}
+        exact |= {bound.name: bound.value for bound in self.chosen.active if isinstance(bound, Bound)}
+        exact |= {"mean": Fraction(0)} if problem.zero_mean else {}
+        return exact
+
+    def extrapolated(self) -> bool:
+        """Whether the expansion behind ``auto`` is stretched: delta strays from 0 by half."""
+        from snn_cli.program import drift
+
+        if self.fan_in is None:
+            return False
+        mp = context(_BASE)
+        found = self.optimum.at(mp, [mp.mpf(v) for v in self.chosen.point.x])[1]
+        rates = drift.at(mp, self.optimum, [found[name].value for name in "abcd"], self.fan_in)
+        return bool(rates.q_variance > LARGE_FLUCTUATION)
+
+
+def _inequalities(chosen: _Chosen) -> list[Bound | Cone]:
+    return [bound for bound in chosen.active if bound.relation != "="]
+
+
 def _record(
     request: Wrap,
-    problem: Problem,
     search: Search,
     ends: tuple[float, float] | None,
-    optimum: Optimum,
-    start: _Chosen,
+    evaluation: _Evaluation,
     tied: bool,
     redundant: str | None,
 ) -> Solution:
-    known, accuracy = start, _BASE - _GUARD
-    inequalities = [bound for bound in start.active if bound.relation != "="]
-
-    def evaluate(precision: int) -> dict[str, Any]:
-        nonlocal known, accuracy
-        mp = context(precision)
-        if auto:
-            known, accuracy = _without_drift(optimum, known, request.common.fan_in or 1, precision), precision - _GUARD
-        x = [mp.mpf(v) for v in known.point.x]
-        chosen = _polish(optimum, _Chosen(Point(x, list(known.point.multipliers)), known.active), accuracy, precision)
-        known, accuracy = chosen, precision - _GUARD
-        sums, found = optimum.at(mp, chosen.point.x)
-        values = {name: found[name].value for name in "abcd"}
-        values |= {"mean": found["m"].value, "second_moment": mp.mpf(1), "gamma": found["gamma"].value}
-        values["epsilon"] = mp.mpf(optimum.problem.epsilon.numerator) / optimum.problem.epsilon.denominator
-        values["chi"] = 1 + values["epsilon"]
-        values["kappa"] = sums.fourth / sums.slope[0] ** 2
-        values["mean_slope"] = found["a"].value * sums.value[1]
-        if len(inequalities) == 1:
-            mus = dict(zip(chosen.active[::-1], chosen.point.multipliers[::-1], strict=False))
-            values["multiplier"] = mus[inequalities[0]]
-        return values
-
-    auto = request.common.epsilon == "auto"
-    exact = {"second_moment": Fraction(1)}
-    exact |= {} if auto else {"chi": 1 + problem.epsilon, "epsilon": problem.epsilon}
-    exact |= {bound.name: bound.value for bound in start.active if isinstance(bound, Bound)}
-    if problem.zero_mean:
-        exact["mean"] = Fraction(0)
-    decided = decide(evaluate, exact, request.common.digits, _GUARD)
+    common, start = request.common, evaluation.chosen
+    decided = decide(evaluation, evaluation.exact(), common.digits, _GUARD)
     doubles = {name: nearest_double(x) for name, x in decided.values.items()}
     params = {name: doubles[name] for name in "abcd"}
     epsilon = doubles["epsilon"]
     monotone = search.landscape.least_slope() >= 0
-    notes = []
-    if any(bound.chosen for bound in inequalities):
-        notes.append(Note.BOUND_ACTIVE)
-    if any(not bound.chosen for bound in inequalities):
-        notes.append(Note.SEARCH_EDGE)
-    if any(bound.name == redundant and not bound.chosen for bound in start.active if isinstance(bound, Bound)):
-        notes.append(Note.SCALE_REDUNDANT if redundant == "b" else Note.SHIFT_REDUNDANT)
-    if tied:
-        notes.append(Note.MIRRORED)
-    notes += _common_notes(doubles, monotone)
-    if auto and _extrapolated(optimum, known, request.common.fan_in or 1):
+    notes = [*_bound_notes(start, redundant), *([Note.MIRRORED] if tied else []), *common_notes(doubles, monotone)]
+    if evaluation.extrapolated():
         notes.append(Note.FINITE_WIDTH_EXTRAPOLATED)
+    names = tuple("abcd") if evaluation.fan_in is None else (*"abcd", "epsilon")
     return Solution(
         act=request.act,
         epsilon=epsilon,
-        closure="zero_mean" if problem.zero_mean else "min_gamma",
-        depth=request.common.depth,
-        fan_in=request.common.fan_in,
+        closure="zero_mean" if common.zero_mean else "min_gamma",
+        depth=common.depth,
+        fan_in=common.fan_in,
         params=Params(params),
         **{name: doubles[name] for name in MOMENTS},
-        active_bounds=tuple(map(str, inequalities)),
+        active_bounds=tuple(map(str, _inequalities(start))),
         multiplier=doubles.get("multiplier"),
-        residuals=Params(_residuals(optimum, decided, params)),
+        residuals=Params(_residuals(evaluation.optimum, decided, params)),
         monotone=monotone,
         self_normalizing=-1 < doubles["gamma"] < 1,
         feasible_epsilon=(max(ends[0], 0.0), ends[1]) if ends else (epsilon, epsilon),
         feasible_open=(False, False),
         notes=tuple(notes),
-        digits=request.common.digits,
-        decimals=None
-        if request.common.digits is None
-        else _decimals([*"abcd", *["epsilon"] * auto], decided.values, request.common.digits),
+        digits=common.digits,
+        decimals=None if common.digits is None else decimals(names, decided.values, common.digits),
         enclosure=None,
     )
 
 
-def _common_notes(doubles: dict[str, float], monotone: bool) -> list[Note]:
-    gamma = doubles["gamma"]
+def _bound_notes(chosen: _Chosen, redundant: str | None) -> list[Note]:
+    """What is to be said of active bounds: the user's, those of the box, and what is fixed for being redundant."""
+    inequalities = _inequalities(chosen)
+    fixed = [bound.name for bound in chosen.active if isinstance(bound, Bound) and not bound.chosen]
     facts = {
-        Note.NOT_MONOTONE: not monotone,
-        Note.NEARLY_LINEAR: 1 - doubles["mean"] ** 2 - doubles["mean_slope"] ** 2 < NEARLY_LINEAR,
-        Note.GAMMA_NEGATIVE: gamma < 0,
-        Note.NOT_SELF_NORMALIZING: not -1 < gamma < 1,
+        Note.BOUND_ACTIVE: any(bound.chosen for bound in inequalities),
+        Note.SEARCH_EDGE: any(not bound.chosen for bound in inequalities),
+        Note.SCALE_REDUNDANT: redundant == "b" and redundant in fixed,
+        Note.SHIFT_REDUNDANT: redundant == "c" and redundant in fixed,
     }
     return [note for note, holds in facts.items() if holds]
-
-
-def _decimals(names: Sequence[str], values: dict[str, Fraction], digits: int) -> tuple[tuple[str, str], ...]:
-    return tuple((name, decimal_string(values[name], digits)) for name in (*names, *MOMENTS))
-
-
-def free(request: Free) -> Solution:
-    """The free parameters of an expression with the smallest gamma under its conditions and bounds.
-
-    Raises NoSolution where they cannot be met, or gamma has no smallest value; CannotCompute where it cannot be told.
-    """
-    from snn_cli.program.free import Optimum as FreeOptimum
-    from snn_cli.program.free import Program, epsilon_range, solve
-    from snn_cli.program.free import Search as FreeSearch
-
-    epsilon = request.common.epsilon
-    assert not isinstance(epsilon, str) or epsilon == "own"
-    program = Program(
-        request.baseline,
-        request.free,
-        request.settings,
-        epsilon if isinstance(epsilon, Fraction) else None,
-        request.common.zero_mean,
-        request.bounds,
-    )
-    _refuse_jumps(request)
-    search = FreeSearch(program)
-    found = solve(search, request.common.digits)
-    values = found.values | dict(request.settings)
-    values["epsilon"] = values["chi"] - 1
-    doubles = {name: nearest_double(x) for name, x in values.items()}
-    params = {name: doubles[name] for name in request.baseline.parameters}
-    try:
-        request.baseline.check(params)
-    except InputError as error:
-        raise CannotCompute(
-            f"the parameters with the smallest gamma are none of an activation: {error}", "--bound"
-        ) from None
-    point = [doubles[name] for name in program.free]
-    own = doubles["epsilon"]
-    ends = (own, own) if program.epsilon is None else epsilon_range(search, point)
-    monotone = search.least_slope(point) >= 0
-    notes = [Note.BOUND_ACTIVE] if found.active else []
-    notes += [Note.TIED] if found.tied else []
-    notes += [Note.FEASIBLE_SEARCHED] if program.epsilon is not None else []
-    residuals = FreeOptimum(program).moments(context(found.precision), [context(found.precision).mpf(x) for x in point])
-    digits = request.common.digits
-    names = tuple(params) if program.epsilon is not None else (*params, "epsilon")
-    return Solution(
-        act=request.baseline.name,
-        epsilon=doubles["epsilon"],
-        closure="zero_mean" if program.zero_mean else "min_gamma",
-        depth=request.common.depth,
-        fan_in=request.common.fan_in,
-        params=Params(params),
-        **{name: doubles[name] for name in MOMENTS},
-        active_bounds=tuple(map(str, found.active)),
-        multiplier=nearest_double(found.multipliers[0]) if len(found.active) == 1 else None,
-        residuals=Params(
-            {
-                "second_moment": float(residuals["second_moment"] - 1),
-                "chi": float(fraction(residuals["chi"]) - values["chi"]),
-            }
-        ),
-        monotone=monotone,
-        self_normalizing=-1 < doubles["gamma"] < 1,
-        feasible_epsilon=ends,
-        feasible_open=(False, ends[1] is None),
-        notes=(*notes, *_common_notes(doubles, monotone)),
-        digits=digits,
-        decimals=None if digits is None else _decimals(names, values, digits),
-        enclosure=None,
-    )
-
-
-def _refuse_jumps(request: Free) -> None:
-    """Raises InputError for an expression that jumps wherever its parameters are tried."""
-    settings = {name: nearest_double(value) for name, value in request.settings}
-    for shift in range(_TRIED):
-        values = (_GENERIC[(i + shift) % len(_GENERIC)] for i in range(len(request.free)))
-        try:
-            request.baseline.check(settings | dict(zip(request.free, values, strict=True)))
-        except InputError as found:
-            if " jumps by " not in str(found):
-                return
-            error = found
-        else:
-            return
-    raise error
 
 
 def _without_drift(optimum: Optimum, chosen: _Chosen, fan_in: int, precision: int) -> _Chosen:
@@ -429,16 +364,6 @@ def _without_drift(optimum: Optimum, chosen: _Chosen, fan_in: int, precision: in
         if not value or mp.mag(step) < mp.mag(epsilon) - (precision - _GUARD // 2):
             return chosen
     raise CannotCompute("the epsilon of zero drift could not be polished", "--epsilon 0.02")
-
-
-def _extrapolated(optimum: Optimum, chosen: _Chosen, fan_in: int) -> bool:
-    """Whether the expansion behind ``auto`` is stretched: delta strays from 0 by half."""
-    from snn_cli.program import drift
-
-    mp = context(_BASE)
-    found = optimum.at(mp, [mp.mpf(v) for v in chosen.point.x])[1]
-    rates = drift.at(mp, optimum, [found[name].value for name in "abcd"], fan_in)
-    return bool(rates.q_variance > LARGE_FLUCTUATION)
 
 
 def _residuals(optimum: Optimum, decided: Decided, params: dict[str, float]) -> dict[str, float]:

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from snn_cli.errors import InputError
 from snn_cli.records.propagation import Finite, FixedPoint, Gradient, part
-from snn_cli.records.solution import VERSION, Params, numbers
+from snn_cli.records.solution import VERSION, Params, numbers, reading
 
 
 class Conditions(NamedTuple):
@@ -101,19 +100,13 @@ class Analysis:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Analysis:
         """Read back what ``to_dict`` wrote. Raises InputError for any other kind, version, field or type."""
-        if not isinstance(data, Mapping) or data.get("kind") != "analysis" or data.get("version") != VERSION:
-            raise InputError(f"not an analysis record of version {VERSION}", "snn analyze --act gelu --json")
-        try:
+        with reading("analysis", data, "snn analyze --act gelu --json"):
             fields = {name: data[name] for name in cls.__dataclass_fields__}
             fields["params"] = numbers(data["params"])
             for name, kind in _PARTS.items():
                 fields[name] = part(kind, data[name])
             fields["fixed_points"] = tuple(part(FixedPoint, point) for point in data["fixed_points"])
             fields["basin"] = None if data["basin"] is None else tuple(data["basin"])
-        except KeyError as error:
-            raise InputError(f"the analysis record lacks the field {error}") from None
-        except (TypeError, ValueError, AttributeError) as error:
-            raise InputError(f"the analysis record is malformed: {error}") from None
         return cls(**fields)
 
 

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from snn_cli.errors import InputError
-from snn_cli.records.solution import VERSION, Params, numbers
+from snn_cli.records.solution import VERSION, Params, numbers, reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +38,7 @@ class Export:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Export:
         """Read back what ``to_dict`` wrote. Raises InputError for any other kind, version, field or type."""
-        if not isinstance(data, Mapping) or data.get("kind") != "export" or data.get("version") != VERSION:
-            raise InputError(f"not an export record of version {VERSION}", "snn export --to pytorch --json")
-        try:
+        with reading("export", data, "snn export --to pytorch --json"):
             fields = {name: data[name] for name in cls.__dataclass_fields__}
             fields["params"] = numbers(data["params"])
-        except KeyError as error:
-            raise InputError(f"the export record lacks the field {error}") from None
-        except (TypeError, ValueError, AttributeError) as error:
-            raise InputError(f"the export record is malformed: {error}") from None
         return cls(**fields)

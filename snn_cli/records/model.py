@@ -124,16 +124,7 @@ class ModelReport:
 
     def to_dict(self) -> dict[str, Any]:
         """The record as plain JSON types; the fields of every verification first."""
-        data: dict[str, Any] = {
-            "kind": "verification",
-            "version": VERSION,
-            "act": None,
-            "epsilon": None,
-            "params": None,
-            "depth": self.depth,
-            "fan_in": None,
-            "architecture": "model",
-        }
+        data = _head("verification", self.depth)
         for name in self.__dataclass_fields__:
             data[name] = getattr(self, name)
         for name in ("measured", "theory", "verdict"):
@@ -164,15 +155,7 @@ class ModelPrediction:
 
     def to_dict(self) -> dict[str, Any]:
         """The record as plain JSON types, ``kind`` and ``version`` first."""
-        data: dict[str, Any] = {
-            "kind": "propagation",
-            "version": VERSION,
-            "act": None,
-            "epsilon": None,
-            "params": None,
-            "depth": self.depth,
-            "fan_in": None,
-            "architecture": "model",
+        data = _head("propagation", self.depth) | {
             "model": self.model,
             "gradient": {
                 "log_growth": self.gradient.log_growth,
@@ -189,6 +172,20 @@ class ModelPrediction:
             for layer in self.layers
         ]
         return data
+
+
+def _head(kind: str, depth: int) -> dict[str, Any]:
+    """The fields that every record of that kind begins with; a model has no one activation and no one width."""
+    return {
+        "kind": kind,
+        "version": VERSION,
+        "act": None,
+        "epsilon": None,
+        "params": None,
+        "depth": depth,
+        "fan_in": None,
+        "architecture": "model",
+    }
 
 
 def _finite(data: dict[str, Any]) -> dict[str, Any]:

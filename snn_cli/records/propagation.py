@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from snn_cli.errors import InputError
-from snn_cli.records.solution import VERSION, Note, Params, finite, numbers
+from snn_cli.records.solution import VERSION, Note, Params, finite, numbers, reading
 
 
 class FixedPoint(NamedTuple):
@@ -187,12 +186,7 @@ class Propagation:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Propagation:
         """Read back what ``to_dict`` wrote. Raises InputError for any other kind, version, field or type."""
-        if not isinstance(data, Mapping) or data.get("kind") != "propagation" or data.get("version") != VERSION:
-            raise InputError(
-                f"not a propagation record of version {VERSION}",
-                "snn simulate --act lselu --epsilon 0.03 --depth 100 --json",
-            )
-        try:
+        with reading("propagation", data, "snn simulate --act lselu --epsilon 0.03 --depth 100 --json"):
             fields = {name: data[name] for name in cls.__dataclass_fields__ if name not in ("budget", "profile")}
             fields["params"] = numbers(data["params"])
             fields["widths"] = None if data["widths"] is None else tuple(int(width) for width in data["widths"])
@@ -212,10 +206,6 @@ class Propagation:
             if "profile" in data:
                 columns: dict[str, Any] = {k: v if v is None else tuple(v) for k, v in data["profile"].items()}
                 fields["profile"] = Profile(**columns)
-        except KeyError as error:
-            raise InputError(f"the propagation record lacks the field {error}") from None
-        except (TypeError, ValueError, AttributeError, OverflowError) as error:
-            raise InputError(f"the propagation record is malformed: {error}") from None
         return cls(**fields)
 
 

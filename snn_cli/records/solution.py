@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -185,11 +186,7 @@ class Solution:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Solution:
         """Read back what ``to_dict`` wrote. Raises InputError for any other kind, version, field or type."""
-        if not isinstance(data, Mapping) or data.get("kind") != "solution" or data.get("version") != VERSION:
-            raise InputError(
-                f"not a solution record of version {VERSION}", "snn solve --act lselu --epsilon 0.03 --json"
-            )
-        try:
+        with reading("solution", data, "snn solve --act lselu --epsilon 0.03 --json"):
             fields = {name: data[name] for name in _SOLUTION_FIELDS}
             fields["params"] = numbers(data["params"])
             fields["residuals"] = numbers(data["residuals"])
@@ -218,10 +215,6 @@ class Solution:
                 fields["decimals"] = tuple((str(k), str(v)) for k, v in data["decimals"].items())
             if "enclosure" in data:
                 fields["enclosure"] = tuple((str(k), (str(lo), str(hi))) for k, (lo, hi) in data["enclosure"].items())
-        except KeyError as error:
-            raise InputError(f"the solution record lacks the field {error}") from None
-        except (TypeError, ValueError, AttributeError, OverflowError) as error:
-            raise InputError(f"the solution record is malformed: {error}") from None
         return cls(**fields)
 
     def function(self) -> Callable[[ArrayLike], NDArray[Any]]:
@@ -298,6 +291,23 @@ class _Scalar:
 _OPTIONAL = ("digits", "decimals", "enclosure")
 _SOLUTION_FIELDS = tuple(name for name in Solution.__dataclass_fields__ if name not in _OPTIONAL)
 _FLOATS = ("epsilon", *MOMENTS)
+
+
+@contextmanager
+def reading(kind: str, data: Any, example: str) -> Iterator[None]:
+    """Read a record of that kind inside: any other is refused, and so is what the block stumbles over.
+
+    ``example`` is a command that prints one. Raises InputError.
+    """
+    article = "an" if kind[0] in "aeiou" else "a"
+    if not isinstance(data, Mapping) or data.get("kind") != kind or data.get("version") != VERSION:
+        raise InputError(f"not {article} {kind} record of version {VERSION}", example)
+    try:
+        yield
+    except KeyError as error:
+        raise InputError(f"the {kind} record lacks the field {error}") from None
+    except (TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise InputError(f"the {kind} record is malformed: {error}") from None
 
 
 def finite(value: Any) -> Any:

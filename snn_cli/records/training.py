@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from snn_cli.errors import InputError
 from snn_cli.records.propagation import part
-from snn_cli.records.solution import VERSION, Note, Params, numbers
+from snn_cli.records.solution import VERSION, Note, Params, numbers, reading
 
 
 class Accuracy(NamedTuple):
@@ -118,9 +117,7 @@ class Training:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Training:
         """Read back what ``to_dict`` wrote. Raises InputError for any other kind, version, field or type."""
-        if not isinstance(data, Mapping) or data.get("kind") != "training" or data.get("version") != VERSION:
-            raise InputError(f"not a training record of version {VERSION}", "snn train --json")
-        try:
+        with reading("training", data, "snn train --json"):
             fields = {name: data[name] for name in cls.__dataclass_fields__ if name != "profile"}
             fields["params"] = numbers(data["params"])
             fields["tried"] = tuple(part(Tried, each) for each in data["tried"])
@@ -131,8 +128,4 @@ class Training:
             fields["notes"] = tuple(Note(code) for code in data["notes"])
             columns: dict[str, Any] = {k: tuple(v) for k, v in data.get("profile", {}).items()}
             fields["profile"] = Curve(**columns) if columns else None
-        except KeyError as error:
-            raise InputError(f"the training record lacks the field {error}") from None
-        except (TypeError, ValueError, AttributeError, OverflowError) as error:
-            raise InputError(f"the training record is malformed: {error}") from None
         return cls(**fields)

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from snn_cli.errors import InputError
 from snn_cli.records.propagation import part
-from snn_cli.records.solution import VERSION, Note, Params, numbers
+from snn_cli.records.solution import VERSION, Note, Params, numbers, reading
 
 
 class Estimates(NamedTuple):
@@ -150,9 +149,7 @@ class Verification:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Verification:
         """Read back what ``to_dict`` wrote. Raises InputError for any other kind, version, field or type."""
-        if not isinstance(data, Mapping) or data.get("kind") != "verification" or data.get("version") != VERSION:
-            raise InputError(f"not a verification record of version {VERSION}", "snn verify --json")
-        try:
+        with reading("verification", data, "snn verify --json"):
             needed = (name for name in cls.__dataclass_fields__ if name not in ("profile", *OPTIONAL))
             fields = {name: data[name] for name in needed}
             fields.update((name, data[name]) for name in OPTIONAL if name in data)
@@ -163,8 +160,4 @@ class Verification:
             fields["notes"] = tuple(Note(code) for code in data["notes"])
             columns: dict[str, Any] = {k: tuple(v) for k, v in data.get("profile", {}).items()}
             fields["profile"] = Measured(**columns) if columns else None
-        except KeyError as error:
-            raise InputError(f"the verification record lacks the field {error}") from None
-        except (TypeError, ValueError, AttributeError, OverflowError) as error:
-            raise InputError(f"the verification record is malformed: {error}") from None
         return cls(**fields)

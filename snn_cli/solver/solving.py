@@ -78,10 +78,15 @@ def solve(
     )
     if isinstance(request, Request):
         return _solve(request)
-    from snn_cli.program import request as programs
-    from snn_cli.program import solving
+    from snn_cli.program.request import Wrap
 
-    return solving.free(request) if isinstance(request, programs.Free) else solving.wrap(request)
+    if isinstance(request, Wrap):
+        from snn_cli.program import solving
+
+        return solving.wrap(request)
+    from snn_cli.program.free import record
+
+    return record.solved(request)
 
 
 def _solve(request: Request) -> Solution:

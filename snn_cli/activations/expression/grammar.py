@@ -10,13 +10,12 @@ from __future__ import annotations
 import ast
 import re
 import warnings
-from difflib import get_close_matches
 from fractions import Fraction
 from functools import lru_cache, reduce
 from typing import TYPE_CHECKING, NamedTuple
 
 from snn_cli.activations.expression import tree
-from snn_cli.errors import InputError
+from snn_cli.errors import InputError, nearest
 from snn_cli.exact import rational
 
 if TYPE_CHECKING:
@@ -221,11 +220,11 @@ class _Reader:
             raise self._fail(f"{what} is not of the grammar" if what else "this is no function to call", at.func)
         word = at.func.id
         if word not in _CALLS:
-            near = get_close_matches(word, _CALLS, n=1, cutoff=0.5)
+            near = nearest(word, _CALLS, "tanh", cutoff=0.5)
             raise self._fail(
                 f"{word[:40]} is no function of the grammar; there are {', '.join(_CALLS)}",
                 at.func,
-                f"{near[0] if near else 'tanh'}(x)",
+                f"{near}(x)",
             )
         if at.keywords:
             raise self._fail("an argument with a name is not of the grammar", at.keywords[0])

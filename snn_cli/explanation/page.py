@@ -1,25 +1,31 @@
-"""What the sections of an explanation are written on: plain text, or a LaTeX document."""
+"""What an explanation is written on: the page that every style has in common, and that of plain text."""
 
 from __future__ import annotations
 
 import re
 import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sympy.printing.latex import LatexPrinter
 from sympy.printing.str import StrPrinter
 
-from snn_cli.explanation.symbols import Form, printed, with_signs
+from snn_cli.explanation.program import printed
 
 if TYPE_CHECKING:
     from snn_cli.arithmetic.protocol import Value
-    from snn_cli.explanation.symbols import Program
-
-LATEX_WIDTH = 66
-"""Columns of an equation's ASCII form from which LaTeX breaks the line: about what fits a page at 10 points."""
+    from snn_cli.explanation.program import Program
 
 
-class _Ordered:
+@dataclass(frozen=True, slots=True)
+class Form:
+    """An expression in a chain of equations: in symbols, or ``filled`` with their values."""
+
+    expression: Value
+    filled: bool = False
+
+
+class Ordered:
     """Sums in the order of rising powers, positive terms first."""
 
     def _as_ordered_terms(self, expr: Value, order: str | None = None) -> list[Value]:
@@ -27,7 +33,7 @@ class _Ordered:
         return sorted(ordered, key=lambda term: bool(term.could_extract_minus_sign()))
 
 
-class Ascii(_Ordered, StrPrinter):  # type: ignore[misc]
+class Ascii(Ordered, StrPrinter):  # type: ignore[misc]
     """Expressions as Python writes them, with a name or a number for each symbol."""
 
     def __init__(self, names: dict[Value, str]) -> None:
@@ -36,10 +42,6 @@ class Ascii(_Ordered, StrPrinter):  # type: ignore[misc]
 
     def _print_Symbol(self, expr: Value) -> str:  # noqa: N802
         return self.names.get(expr, str(expr.name))
-
-
-class _Tex(_Ordered, LatexPrinter):  # type: ignore[misc]
-    """Expressions in LaTeX, with a name or a number for each symbol."""
 
 
 class Page:
@@ -121,7 +123,7 @@ class TextPage(Page):
 
     def equation(self, name: str, *steps: str | Form, condition: str | None = None) -> None:
         sums = [[step] if isinstance(step, str) else self.ascii_terms(step) for step in steps]
-        self.rows.append((name, [with_signs(terms) for terms in sums], condition))
+        self.rows.append((name, [signed(terms) for terms in sums], condition))
 
     def _flush(self) -> None:
         """The equations since the last paragraph, their signs below each other."""
@@ -136,7 +138,7 @@ class TextPage(Page):
             else:
                 for i, terms in enumerate(sums):
                     start = f"  {'' if i else name:{width}} = "
-                    first, *others = _broken(terms, self.width - len(start) - 2)
+                    first, *others = broken(terms, self.width - len(start) - 2)
                     self.lines += [start + first, *(" " * (len(start) + 2) + other for other in others)]
         self.rows = []
 
@@ -154,7 +156,7 @@ class TextPage(Page):
         return re.sub(r"\n{3,}", "\n\n", "\n".join(self.lines)).rstrip("\n") + "\n"
 
 
-def _broken(terms: list[str], width: int) -> list[str]:
+def broken(terms: list[str], width: int) -> list[str]:
     """A sum over several lines: broken before a term, and in a term that is too long before signs and after factors."""
     lines: list[str] = []
     for term in terms:
@@ -173,117 +175,6 @@ def _broken(terms: list[str], width: int) -> list[str]:
     return lines
 
 
-class LatexPage(Page):
-    """A LaTeX document."""
-
-    def __init__(self, program: Program) -> None:
-        super().__init__(program)
-        names = {symbol: _tex(name) for symbol, name in self.names.items()}
-        numbers = {symbol: _tex(number) for symbol, number in self.numbers.items()}
-        self._tex = _Tex({"symbol_names": names}), _Tex({"symbol_names": numbers, "mul_symbol": "times"})
-        self.rows: list[str] = []
-
-    def written(self, formula: str, expression: Value) -> str | Form:  # noqa: ARG002
-        return Form(expression)
-
-    def title(self, text: str) -> None:
-        self.lines += [
-            r"\documentclass{article}",
-            r"\usepackage{amsmath}",
-            r"\usepackage[margin=2cm]{geometry}",
-            r"\allowdisplaybreaks",
-            r"\setlength{\parindent}{0pt}",
-            r"\raggedright",
-            r"\begin{document}",
-            rf"\section*{{{_tex_prose(text)}}}",
-        ]
-
-    def heading(self, text: str) -> None:
-        self._flush()
-        self.lines += ["", rf"\section{{{_tex_words(text)}}}"]
-
-    def say(self, text: str) -> None:
-        self._flush()
-        self.lines += ["", _tex_prose(text)]
-
-    def equation(self, name: str, *steps: str | Form, condition: str | None = None) -> None:
-        chains = [self._broken(step) for step in steps]
-        widths = [sum(map(len, self.ascii_terms(step))) if isinstance(step, Form) else len(step) for step in steps]
-        separator = " = " if len(name) + sum(widths) <= LATEX_WIDTH else " \\\\\n&= "
-        ending = rf" && \text{{for }} {_tex(condition)}" if condition else ""
-        self.rows.append(f"{_tex(name)} &= {separator.join(chains)}{ending}")
-
-    def _broken(self, step: str | Form) -> str:
-        """One step, over several lines where it is long."""
-        if isinstance(step, str):
-            return _tex(step)
-        ascii_terms = self.ascii_terms(step)
-        if step.filled and not any(
-            "sqrt" in term for term in ascii_terms
-        ):  # parentheses may open and close on two lines
-            lines = [
-                _tex(re.sub("^ +", r"\\quad ", line), product=r" \times ")
-                for line in _broken(with_signs(ascii_terms), LATEX_WIDTH)
-            ]
-        else:
-            printer, expression = self._tex[step.filled], step.expression
-            terms = printer._as_ordered_terms(expression) if expression.is_Add else [expression]
-            lines, width = [], LATEX_WIDTH
-            for term, ascii_term in zip(with_signs([printer.doprint(t) for t in terms]), ascii_terms, strict=True):
-                width += len(ascii_term) + 3
-                if width > LATEX_WIDTH:
-                    lines.append(term)
-                    width = len(ascii_term)
-                else:
-                    lines[-1] += f" {term}"
-        return (r" \\" + "\n" + r"&\qquad {} ").join(lines)
-
-    def table(self, rows: list[tuple[str, str]]) -> None:
-        for words, mathematics in rows:
-            self.rows.append(rf"\text{{{_tex_words(words)}}} &\quad {_tex(mathematics)}")
-
-    def code(self, text: str) -> None:
-        self._flush()
-        self.lines += [r"{\footnotesize", r"\begin{verbatim}", *text.splitlines(), r"\end{verbatim}", "}"]
-
-    def text(self) -> str:
-        self._flush()
-        return "\n".join([*self.lines, r"\end{document}", ""])
-
-    def _flush(self) -> None:
-        if self.rows:
-            self.lines += [r"\begin{align*}", (r" \\" + "\n").join(self.rows), r"\end{align*}"]
-            self.rows = []
-
-
-_TEX_RULES = (
-    (r"(\d(?:\.\d+)?)e([+-]?)0*(\d+)", lambda m: rf"{m[1]} \times 10^{{{m[2].replace('+', '')}{m[3]}}}"),
-    (r"sqrt\(([^()]*)\)", r"\\sqrt{\1}"),
-    (r"\^\(([^()]*)\)", r"^{\1}"),
-    (r"\^(\d+)", r"^{\1}"),
-    (r"\bphi0\b", r"\\varphi_0"),
-    (r"_min\b", r"_{\\min}"),
-    (r"\b(alpha|beta|gamma|epsilon|lambda|mu|nu|Phi|pi)(?![a-z])", r"\\\1"),
-    (r"\bd(\d+|k\b)", r"d_{\1}"),
-    (r"\bE\b", r"\\operatorname{E}"),
-    (r"\berfc\b", r"\\operatorname{erfc}"),
-    (r"\bgrad\b", r"\\nabla"),
-    (r">=", r"\\ge"),
-    (r"<=", r"\\le"),
-)
-"""From mathematics in ASCII, as the sections use it, to LaTeX."""
-
-
-def _tex(mathematics: str, product: str = " ") -> str:
-    for pattern, replacement in _TEX_RULES:
-        mathematics = re.sub(pattern, replacement, mathematics)
-    return mathematics.replace("*", product)
-
-
-def _tex_words(text: str) -> str:
-    return re.sub(r"([_%&#$])", r"\\\1", text)
-
-
-def _tex_prose(text: str) -> str:
-    parts = text.split("`")
-    return "".join(f"${_tex(part)}$" if i % 2 else _tex_words(part) for i, part in enumerate(parts))
+def signed(terms: Sequence[str]) -> list[str]:
+    """Each term of a sum with its sign in front."""
+    return [terms[0], *(f"- {term[1:].lstrip()}" if term.startswith("-") else f"+ {term}" for term in terms[1:])]

@@ -1,9 +1,8 @@
-"""A record with its family in symbols: closed forms of its moments, and the numbers that they take."""
+"""A solution's program in symbols: its function, its moments and its numbers, each as an expression of sympy."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from snn_cli.records import Solution
 
 NAMES = {"mean": "E[f]", "second_moment": "E[f^2]", "chi": "E[f'^2]", "gamma": "gamma"}
-TARGETS = {"mean": "0", "second_moment": "1", "chi": "1 + epsilon"}
+"""Names on paper."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +86,7 @@ class Program:
             rate=f.negative.moments.rate,
             f=(_formula(f.negative), _formula(f.positive)),
             df=(_formula(df.negative), _formula(df.positive)),
-            moments={name: collected(moment, symbols.values()) for name, moment in moments.items()},
+            moments={name: _collect(moment, symbols.values()) for name, moment in moments.items()},
             digits=digits,
             values=values,
         )
@@ -113,7 +112,7 @@ class Program:
         return [self.ar.diff(expression, symbol) for symbol in self.symbols.values()]
 
     def collect(self, expression: Value) -> Value:
-        return collected(expression, self.symbols.values())
+        return _collect(expression, self.symbols.values())
 
 
 def _bits(solution: Solution) -> int:
@@ -132,7 +131,7 @@ def _formula(branch: Branch) -> Value:
     return sympy.factor_terms(sum(c * x**n * sympy.exp(k * rate * x) for (n, k), c in branch.terms.items()))
 
 
-def collected(expression: Value, symbols: Any) -> Value:
+def _collect(expression: Value, symbols: Any) -> Value:
     """A polynomial as a sum over the monomials in ``symbols``; anything else is only expanded."""
     symbols = tuple(symbols)
     expanded = sympy.expand(expression)
@@ -149,16 +148,3 @@ def printed(x: Value) -> str:
     if not x or (math.isfinite(nearest) and abs(nearest) > 1e-300):
         return repr(nearest)
     return str(x.context.nstr(x, 17))
-
-
-@dataclass(frozen=True, slots=True)
-class Form:
-    """An expression in a chain of equations: in symbols, or ``filled`` with their values."""
-
-    expression: Value
-    filled: bool = False
-
-
-def with_signs(terms: Sequence[str]) -> list[str]:
-    """Each term of a sum with its sign in front."""
-    return [terms[0], *(f"- {term[1:].lstrip()}" if term.startswith("-") else f"+ {term}" for term in terms[1:])]
