@@ -68,7 +68,7 @@ def test_it_is_installed_where_that_is_asked_for_and_needed(common: Any, monkeyp
 
 @pytest.mark.usefixtures("common")
 @pytest.mark.parametrize(
-    ("name", "arguments"), [("wrap", (False, 1)), ("simulate", (False, (200,), 1, "one"))], ids=["dks", "tangents"]
+    ("name", "arguments"), [("wrap", (False, 1, {})), ("simulate", (False, (200,), 1, "one"))], ids=["dks", "tangents"]
 )
 def test_a_rival_that_fails_is_a_table_that_says_so(monkeypatch: pytest.MonkeyPatch, name: str, arguments: Any) -> None:
     module = importlib.import_module(f"benchmarks.{name}")
