@@ -88,6 +88,17 @@ def test_a_rival_that_fails_is_a_table_that_says_so(monkeypatch: pytest.MonkeyPa
     assert table.rows[0][-1] == "exit code 1 from: a / b"
 
 
+def test_the_header_has_the_version_of_sources_without_metadata(common: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from snn_cli import __version__
+
+    def nothing(name: str) -> str:
+        raise common.PackageNotFoundError(name)
+
+    monkeypatch.setattr(common, "version", nothing)
+    text = common.header(common.machine())
+    assert f"snn-cli {__version__}, click not installed" in text
+
+
 def test_text_and_json_say_the_same(common: Any, capsys: pytest.CaptureFixture[str]) -> None:
     table = common.Table("T", "Words.", ("a", "b"), [("1", "2")], [{"a": 1}])
     where = common.machine()
