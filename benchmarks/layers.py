@@ -25,6 +25,7 @@ from benchmarks.common import (
     Table,
     Target,
     accelerator,
+    at_most,
     in_turns,
     machine,
     milliseconds,
@@ -48,6 +49,18 @@ BLOCK = (512, 512, 256)
 
 EAGER_TARGETS = {"SSELU": 1.1, "LSELU": 1.7}
 COMPILED_TARGET, CUDA_TARGET = 1.0, 1.1
+EAGER = ("SSELU", "DSELU", "LSELU", "LSELU, lambda trained")
+BLOCK_RIVALS = {
+    "Linear, BatchNorm1d, ReLU": (
+        "Linear, LSELU",
+        "Linear with WeightCentralization, LSELU",
+        "Linear, CentralizedActivation(LSELU)",
+    ),
+    "Linear, SELU": ("Linear, LSELU",),
+    "Linear, SELU, AlphaDropout": ("Linear, LSELU, SelfNormalizingDropout",),
+}
+"""What is set beside what, of the blocks."""
+
 PARTS = ("activations", "memory", "blocks")
 
 
@@ -134,7 +147,7 @@ def compare_activations(turns: int, device: Any, sizes: Sequence[int]) -> tuple[
         "the entry into compiled code, which shows where there are few elements.",
         ("elements", "activation", "forward ms", "backward ms", "forward ratio", "backward ratio", "ratio"),
     )
-    targets = []
+    targets, eager = [], []
     modules = {name: m.to(device) if hasattr(m, "to") else m for name, m in activations(compiler()).items()}
     for n in sizes:
         generator = torch.Generator().manual_seed(0)
@@ -148,11 +161,14 @@ def compare_activations(turns: int, device: Any, sizes: Sequence[int]) -> tuple[
             shown = [f"{median(found[0]):.2f}", f"{median(found[1]):.2f}", spread(found[2])]
             table.rows.append([f"{n}", name, milliseconds(forward), milliseconds(backward), *shown])
             table.data.append({"elements": n, "activation": name, "forward": forward, "backward": backward})
+            if name in EAGER:
+                eager.append(median(found[2]))
             if (limit := _limit(name, device)) is not None:
                 met = median(found[2]) <= limit
                 claim = f"{device.type}, {n} elements: {name}, times SELU"
                 targets.append(Target(claim, f"at most {limit:g}", spread(found[2]), met))
-    return table, targets
+    claim = f"{device.type}, every size: {'; '.join(EAGER)}, times SELU"
+    return table, [*targets, at_most(claim, 1, eager, each=True)]
 
 
 def _limit(name: str, device: Any) -> float | None:
@@ -257,7 +273,15 @@ def compare_blocks(turns: int, device: Any) -> tuple[Table, list[Target]]:
         shown = [f"{median(found[0]):.2f}", f"{median(found[1]):.2f}", spread(found[2])]
         table.rows.append([name, milliseconds(forward), milliseconds(backward), *shown])
         table.data.append({"block": name, "forward": forward, "backward": backward})
-    return table, []
+    whole_of = {name: whole for name, (_, _, whole) in zip(modules, times, strict=True)}
+    return table, [beside(device.type, whole_of, other, names) for other, names in BLOCK_RIVALS.items()]
+
+
+def beside(device: str, whole: dict[str, list[float]], other: str, names: Sequence[str]) -> Target:
+    """Forward and backward of these blocks against those of another: the medians of several, the turns of one."""
+    claim = f"{device}: {'; '.join(f'`{name}`' for name in names)}, times `{other}`"
+    turns = [ratios(whole[name], whole[other]) for name in names]
+    return at_most(claim, 1, [*map(median, turns)], each=True) if len(turns) > 1 else at_most(claim, 1, turns[0])
 
 
 def parts(quick: bool, elements: int | None, device: Any) -> dict[str, Callable[[], tuple[Table, list[Target]]]]:
@@ -288,7 +312,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     found = [parts(given.quick, given.elements, device)[name]() for device in devices for name in only]
     tables, targets = [table for table, _ in found], [target for _, claims in found for target in claims]
     if targets:
-        text = "Computed from the tables: medians, with the middle half of the turns. It is met when the median is."
+        text = (
+            "Computed from the tables: medians, with the middle half of the turns. It is met when the median is. Of\n"
+            "several cases it is the median and the range of theirs, then how many reach it; it is met when all do."
+        )
         tables.append(replace(verdicts(targets), text=text))
     report(given.as_json, where_run, tables, [accelerator(device) for device in devices])
 

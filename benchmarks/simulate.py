@@ -483,12 +483,13 @@ def accuracy(depths: Sequence[int], turns: int, threads: str) -> tuple[Table, li
         f"{medians(turns)}, threads: {threads}. `x` is how many times longer than `snn simulate`, or than its call.",
         ("depth", "way", "log growth", "relative error", "factor", "process ms", "x", "call ms", "x"),
     )
-    targets = []
+    targets, every = [], []
     for layers in depths:
         exact = confirmed(layers).log_growth
         shown = mpmath.nstr(exact, 18)
         table.rows.append((f"{layers:,}", "reference", shown, *[""] * 6))
         found = grown(layers, exact, turns, threads)
+        every.append(found)
         for each in found:
             table.rows.append((f"{layers:,}", *each.row(found[0])))
             table.data.append(
@@ -505,7 +506,20 @@ def accuracy(depths: Sequence[int], turns: int, threads: str) -> tuple[Table, li
             )
         claim = f"relative error of the log growth of SELU from q0 = {Q0} at depth {layers:,}"
         targets.append(at_most(claim, ACCURACY_TARGET, [found[0].error], "{:.1e}"))
-    return table, targets
+    return table, [*targets, *as_quick(every)]
+
+
+def as_quick(every: Sequence[Sequence[Grown]]) -> list[Target]:
+    """The program, first at each depth, against the loops: as processes, and as calls."""
+    pairs = [(own, loop) for own, *loops in every for loop in loops]
+    off = factor_text(min(loop.factor for _, loop in pairs))
+    words = f"times as long as the Gauss-Hermite loop, whose growth is off by a factor of {off} or more"
+    walls = [median(ratios(own.wall, loop.wall)) for own, loop in pairs]
+    calls = [median(ratios(own.seconds, loop.seconds)) for own, loop in pairs]
+    return [
+        at_most(f"`snn simulate` as a process, {words}", 1, walls, each=True),
+        at_most(f"a call of `simulate`, nothing cached, {words}", 1, calls, each=True),
+    ]
 
 
 # Against neural-tangents

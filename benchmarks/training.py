@@ -7,7 +7,7 @@ A full run takes an hour and a half on one core, a quick one two minutes. Every 
 standard error; the learning rate of a cell is chosen on validation images, with the first seed. With ``--journal`` a
 cell is kept as soon as it is measured: the same command goes on where it was stopped, and ``--render`` shows what there
 is. With ``--device cuda`` comes a run at CIFAR's shape on images that are made: throughput and memory, against the same
-network with batch normalization. Nothing here passes or fails.
+network with batch normalization. Nothing here passes or fails: the last table says what is behind what.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from benchmarks.common import Table, accelerator, machine, parser, report, some
+from benchmarks.common import Table, Target, accelerator, at_least, machine, parser, report, some, verdicts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,6 +41,18 @@ DEEP = (*ESSENTIAL, "lselu 0.03", "lselu+mixup", "lselu+scaled-mixup", "lselu+ce
 
 WIDE = ("lselu", "lselu+centralize", "lselu+mixup", "lselu+mixup+centralize")
 CIFAR = ("relu+bn", "selu", "sselu", "sselu+mixup")
+RIVALS = {
+    "depth": {
+        "relu+bn": ("selu", "lselu", "sselu"),
+        "relu": ("selu", "lselu", "sselu"),
+        "selu": ("lselu", "sselu"),
+        "lselu": tuple(row for row in DEEP if row.startswith("lselu") and row != "lselu"),
+        "sselu": ("sselu+mixup",),
+    },
+    "width": {"lselu": WIDE[1:]},
+}
+"""By section what is to be no worse than what."""
+
 SECTIONS = ("depth", "width", "cifar")
 
 
@@ -220,6 +232,23 @@ def tables(section: str, found: Records, given: argparse.Namespace) -> list[Tabl
     ]
 
 
+def compared(section: str, found: Records, given: argparse.Namespace) -> list[Target]:
+    """A row a rival: differences of the accuracy, of every variant at every size, from those that are measured."""
+    _, sizes = shape(section, given.quick)
+    targets = []
+    for other, rows in RIVALS[section].items():
+        values, named = [], []
+        for row in rows:
+            pairs = [[found.get(cell(section, each, size, given).key) for each in (row, other)] for size in sizes]
+            differences = [round(a["accuracy"]["mean"] - b["accuracy"]["mean"], 9) for a, b in pairs if a and b]
+            values += differences
+            named += [row] * bool(differences)
+        if values:
+            claim = f"accuracy of {', '.join(named)} less that of {other}, at every {section}; the table has the errors"
+            targets.append(at_least(claim, 0, values, "{:+.3f}", each=True))
+    return targets
+
+
 def _gaps(every: dict[str, list[Any]], sizes: Sequence[int]) -> str:
     """A sentence about the cells that there are not."""
     absent = {row: [size for size, r in zip(sizes, of, strict=True) if r is None] for row, of in every.items()}
@@ -351,12 +380,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     wanted = in_order(chosen, given)
     found = kept(given.journal) if given.render else all_measured(wanted, given.workers, given.journal)
     parts = [table for name in ("depth", "width") if name in chosen for table in tables(name, found, given)]
+    targets = [target for name in ("depth", "width") if name in chosen for target in compared(name, found, given)]
     if "cifar" in chosen and not given.render:
         line, table = cifar(given)
         lines.append(line)
         parts += [table] if table else []
     if given.figure and "depth" in chosen:
         figure(given.figure, found, given)
+    parts += [verdicts(targets)] if targets else []
     report(given.as_json, where, [table for table in parts if table.rows], lines)
 
 

@@ -127,8 +127,8 @@ def wrapped(act: str, rounded: bool) -> Wrapped:
     return Wrapped(act, walls, cpus, conditions(act, params, EPSILONS[0]), allowed, one.gamma, one.active_bounds)
 
 
-def in_process(acts: Sequence[str], rounded: bool) -> tuple[Table, list[Target]]:
-    """Seconds a solution within one process, and what its doubles leave of the conditions."""
+def in_process(acts: Sequence[str], rounded: bool) -> tuple[Table, list[Target], dict[str, list[float]]]:
+    """Seconds a solution within one process, and what its doubles leave of the conditions; the seconds by name."""
     found = [wrapped(act, rounded) for act in acts]
     table = Table(
         "A wrapped activation, within one process",
@@ -144,11 +144,11 @@ def in_process(acts: Sequence[str], rounded: bool) -> tuple[Table, list[Target]]
     if rounded:
         claim = "what the doubles leave of the conditions, of what rounding may leave, the worst"
         targets.append(at_most(claim, 1, [max(each.share for each in found)]))
-    return table, targets
+    return table, targets, {each.act: each.walls for each in found}
 
 
-def shaped(interpreter: Sequence[str], turns: int) -> tuple[Table, list[Target]]:
-    """Whole processes, in turns."""
+def shaped(interpreter: Sequence[str], turns: int, inside: dict[str, list[float]]) -> tuple[Table, list[Target]]:
+    """Whole processes, in turns; ``inside`` has the seconds that a solution takes within one, by activation."""
     env = environment("one")
     table = Table(
         SHAPING.title,
@@ -158,6 +158,7 @@ def shaped(interpreter: Sequence[str], turns: int) -> tuple[Table, list[Target]]
         ("act", "snn ms", "dks ms", "x", "of it solving, ms", "E[F^2] - 1", "slope of q - 1"),
     )
     longer: list[float] = []
+    solving: list[float] = []
     for act in SHAPED:
         ours, theirs = in_turns(
             [
@@ -170,6 +171,8 @@ def shaped(interpreter: Sequence[str], turns: int) -> tuple[Table, list[Target]]
         found = [json.loads(each.output.splitlines()[-1]) for each in theirs]
         against = ratios(walls[1], walls[0])
         longer.append(median(against))
+        own = inside.get(act) or wrapped(act, False).walls
+        solving.append(median(own) / median(each["solve_s"] for each in found))
         table.rows.append(
             (
                 act,
@@ -182,14 +185,23 @@ def shaped(interpreter: Sequence[str], turns: int) -> tuple[Table, list[Target]]
             )
         )
         table.data.append({"act": act, "snn_s": walls[0], "dks_s": walls[1], "found": found})
-    return table, [at_least("dks as a process, times longer than `snn solve`", 1, longer, each=True)]
+    return table, targets_beside(longer, solving)
 
 
-def against_shaping(asked: bool, turns: int) -> tuple[Table, list[Target]]:
+def targets_beside(longer: Sequence[float], solving: Sequence[float]) -> list[Target]:
+    """By activation: the other's process over this one's, and solving here over solving there."""
+    claim = f"`solve` within a process, times as long as dks, which solves other conditions: {', '.join(SHAPED)}"
+    return [
+        at_least("dks as a process, times longer than `snn solve`", 1, longer, each=True),
+        at_most(claim, 1, solving, each=True),
+    ]
+
+
+def against_shaping(asked: bool, turns: int, inside: dict[str, list[float]]) -> tuple[Table, list[Target]]:
     """The table, or one that says why there is none."""
     try:
         with having(SHAPING, asked) as interpreter:
-            return shaped(interpreter, turns)
+            return shaped(interpreter, turns, inside)
     except (Missing, RuntimeError) as reason:
         return skipped(SHAPING, reason), []
 
@@ -206,8 +218,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = options.parse_args(arguments)
     acts = (ONE, "relu") if given.quick else tuple(name for name in BASELINES if name != "linear")
     where = machine()
-    table, targets = in_process(acts, not given.quick)
-    beside, found = against_shaping(given.shaping, 1 if given.quick else 5)
+    table, targets, inside = in_process(acts, not given.quick)
+    beside, found = against_shaping(given.shaping, 1 if given.quick else 5, inside)
     report(given.as_json, where, [table, beside, verdicts([*targets, *found])])
 
 

@@ -68,7 +68,7 @@ def test_it_is_installed_where_that_is_asked_for_and_needed(common: Any, monkeyp
 
 @pytest.mark.usefixtures("common")
 @pytest.mark.parametrize(
-    ("name", "arguments"), [("wrap", (False, 1)), ("simulate", (False, (200,), 1, "one"))], ids=["dks", "tangents"]
+    ("name", "arguments"), [("wrap", (False, 1, {})), ("simulate", (False, (200,), 1, "one"))], ids=["dks", "tangents"]
 )
 def test_a_rival_that_fails_is_a_table_that_says_so(monkeypatch: pytest.MonkeyPatch, name: str, arguments: Any) -> None:
     module = importlib.import_module(f"benchmarks.{name}")
@@ -86,6 +86,17 @@ def test_a_rival_that_fails_is_a_table_that_says_so(monkeypatch: pytest.MonkeyPa
     found = getattr(module, compare)(*arguments)
     table = found[0] if isinstance(found, tuple) else found
     assert table.rows[0][-1] == "exit code 1 from: a / b"
+
+
+def test_the_header_has_the_version_of_sources_without_metadata(common: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from snn_cli import __version__
+
+    def nothing(name: str) -> str:
+        raise common.PackageNotFoundError(name)
+
+    monkeypatch.setattr(common, "version", nothing)
+    text = common.header(common.machine())
+    assert f"snn-cli {__version__}, click not installed" in text
 
 
 def test_text_and_json_say_the_same(common: Any, capsys: pytest.CaptureFixture[str]) -> None:

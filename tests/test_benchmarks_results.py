@@ -74,6 +74,23 @@ def test_what_is_behind_stands_first_once(run):
     assert run("yes", "--only", "solve").count("Words on top.") == 1
 
 
+def test_a_quicker_rival_stands_first():
+    from benchmarks import common, layers, wrap
+
+    whole = {name: [2.0, 3.0] for names in layers.BLOCK_RIVALS.values() for name in names}
+    whole |= {"Linear, BatchNorm1d, ReLU": [1.0, 2.0], "Linear, SELU": [4.0, 4.0]}
+    slower = layers.beside("cpu", whole, "Linear, BatchNorm1d, ReLU", layers.BLOCK_RIVALS["Linear, BatchNorm1d, ReLU"])
+    quicker = layers.beside("cpu", whole, "Linear, SELU", ("Linear, LSELU",))
+    assert (quicker.measured, quicker.met) == ("0.62 (0.50 to 0.75)", True)
+    found = [slower, quicker, *wrap.targets_beside([2.0, 3.0], [0.5, 4.0])]
+    table = common.verdicts(found).markdown(3)
+    lines = benchmarks.missed({"Blocks": table})
+    assert len(lines) == 2
+    assert lines[0].startswith("- Blocks: cpu: `Linear, LSELU`; ")
+    assert lines[0].endswith(", times `Linear, BatchNorm1d, ReLU`: 1.75 (1.75 to 1.75), 0 of 3; wanted at most 1.")
+    assert lines[1].endswith("2.25 (0.50 to 4.00), 1 of 2; wanted at most 1.")
+
+
 def test_sections_come_in_their_order(run):
     pytest.importorskip("torch")
     text = run("yes", "--only", "layers,simulate")

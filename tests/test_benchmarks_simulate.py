@@ -68,6 +68,17 @@ def test_peak_memory_is_that_of_the_process_alone(benchmark: Any) -> None:
         assert 50 < more - found < 70
 
 
+def test_a_quicker_loop_is_named_with_what_it_is_off_by(benchmark: Any) -> None:
+    def way(factor: float, wall: float, call: float) -> Any:
+        return benchmark.Grown("a way", 1.0, 0.0, factor, [wall, wall], [call, call])
+
+    every = [[way(1, 4, 2), way(7, 2, 1), way(2, 8, 4)], [way(1, 4, 2), way(3, 1, 4)]]
+    process, call = benchmark.as_quick(every)
+    assert "off by a factor of 2 or more" in process.claim
+    assert (process.measured, process.met) == ("2.00 (0.50 to 4.00), 1 of 3", False)
+    assert (call.measured, call.met) == ("0.50 (0.50 to 2.00), 2 of 3", False)
+
+
 def test_factor_text(benchmark: Any) -> None:
     assert benchmark.factor_text(1.0) == "1"
     assert benchmark.factor_text(1 + 2e-12) == "1 + 2e-12"

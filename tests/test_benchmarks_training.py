@@ -67,6 +67,22 @@ def test_tables_with_gaps(benchmark: Any) -> None:
     assert "relu at 8, 16; relu+bn at 8, 16; selu at 16; lselu at 16." in accuracy.text
 
 
+def test_what_is_behind_a_rival_is_counted_from_the_cells_that_there_are(benchmark: Any) -> None:
+    rows, sizes = benchmark.shape("depth", True)
+    keys = {(row, size): benchmark.cell("depth", row, size, GIVEN).key for row in rows for size in sizes}
+    found = {keys["selu", 8]: record(0.5, 0.7), keys["lselu", 8]: record(0.7, 0.5)}
+    (same,) = benchmark.compared("depth", found, GIVEN)
+    assert same.claim.startswith("accuracy of lselu less that of selu, at every depth")
+    assert (same.measured, same.met) == ("+0.000, 1 of 1", True)
+    found |= {keys["selu", 16]: record(0.5, 0.7), keys["lselu", 16]: record(0.4, 0.6), keys["relu", 16]: record(0, 0)}
+    plain, behind = benchmark.compared("depth", found, GIVEN)
+    assert (plain.claim[:33], plain.measured) == (
+        "accuracy of selu, lselu less that",
+        "+0.550 (+0.500 to +0.600), 2 of 2",
+    )
+    assert (behind.measured, behind.met) == ("-0.050 (-0.100 to +0.000), 1 of 2", False)
+
+
 def test_dear_widths_say_what_they_are_given(benchmark: Any) -> None:
     given = argparse.Namespace(quick=False, seeds=5)
     text = benchmark.tables("width", {}, given)[0].text
