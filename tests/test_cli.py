@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 import snn_cli
 from snn_cli import solve
 from snn_cli.cli.main import COMMANDS
+from snn_cli.cli.output import Output
 
 LSELU = ("solve", "--act", "lselu", "--epsilon", "0.03")
 
@@ -468,6 +469,7 @@ class Interrupt:
 sys.meta_path.insert(0, Interrupt())
 sys.argv = ["snn", *{LSELU!r}]
 from snn_cli.cli.main import run
+from snn_cli.cli.output import Output
 run()
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
@@ -712,3 +714,19 @@ def test_the_modules_of_the_command_line_import_each_other_in_one_direction():
     order = list(TopologicalSorter(graph).static_order())
     assert order.index("snn_cli.cli.exits") < order.index("snn_cli.cli.solve")
     assert order.index("snn_cli.cli.group") < order.index("snn_cli.cli.main")
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_a_running_count_gives_way_and_fits(monkeypatch):
+    """A count never stands before a result, and never wraps, which would leave a rest of it on the screen."""
+    monkeypatch.setenv("COLUMNS", "20")
+    both = Terminal()
+    output = Output(both, both)
+    output.count("x" * 50)
+    output.write("row")
+    output.write("row")
+    assert both.getvalue() == f"\r\x1b[K{'x' * 19}\r\x1b[Krow\nrow\n"

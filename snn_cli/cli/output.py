@@ -28,8 +28,10 @@ class Output:
     @property
     def width(self) -> int | None:
         """Columns of the terminal; None in a pipe, where nothing is fitted."""
-        if not self.terminal:
-            return None
+        return self._columns if self.terminal else None
+
+    @property
+    def _columns(self) -> int:
         from shutil import get_terminal_size
 
         return get_terminal_size().columns
@@ -53,6 +55,8 @@ class Output:
                 self._write(text)
 
     def _write(self, text: str) -> None:
+        if self._counting and self.terminal:
+            self.count("")
         self.stdout.write(text)
         self.stdout.flush()
 
@@ -62,7 +66,8 @@ class Output:
         self._counting = False
 
     def count(self, text: str) -> None:
-        """What is to stand on the last line of a terminal until the next message; nothing for an empty text."""
+        """What is to stand on the last line of a terminal until something else is said; nothing for an empty text."""
+        text = text[: self._columns - 1]
         tell(self.stderr, f"{_CLEAR_LINE}{text}", end="")
         self._counting = bool(text)
 
