@@ -9,8 +9,8 @@ takes hours, most of them training, installs the packages that it compares with 
 tables go to ``benchmarks/FULL.md``, which a short run leaves as it is unless it is named with ``--output``.
 
 In the file each benchmark has a section: what stands between its heading and its command is kept, all below is made
-again; sections that were not asked for stay as they are, and the list on top, of what misses its target or is behind a rival,
-is made from all. A benchmark that fails leaves its section as it was, the others go on, and the exit code is 1.
+again; sections that were not asked for stay as they are, and the list on top, of what misses its target or is behind a
+rival, is made from all. A benchmark that fails leaves its section as it was, the others go on, and the exit code is 1.
 """
 
 from __future__ import annotations
