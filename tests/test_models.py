@@ -10,6 +10,7 @@ import math
 import random
 import subprocess
 import sys
+from functools import partial
 
 import mpmath
 import numpy as np
@@ -31,7 +32,7 @@ from snn_cli import (  # noqa: E402
 )
 from snn_cli.graph import Function  # noqa: E402
 from snn_cli.models import load, parse_input, simulate_path, verify_path  # noqa: E402
-from snn_cli.nn import convert, self_normalizing_init_  # noqa: E402
+from snn_cli.nn import SSELU, convert, self_normalizing_init_  # noqa: E402
 from snn_cli.propagation.model import function_moments  # noqa: E402
 from snn_cli.reports.model import findings  # noqa: E402
 from snn_cli.reports.model import report as written  # noqa: E402
@@ -546,6 +547,34 @@ def test_weights_that_have_learned_the_batch_are_not_random():
     advice = report.advice[-1]
     assert (advice.code, advice.layer) == ("unexpected-q", "9")
     assert advice.value > 20 * advice.limit
+
+
+@pytest.mark.parametrize(
+    ("act", "sigma"), [(nn.ReLU, "sigma_w=1.41421"), (partial(SSELU, 0.01), "")], ids=["relu", "sselu"]
+)
+def test_one_line_mends_what_all_weights_lack(act, sigma):
+    """torch's own initialization: every gain is too small, so that weights are drawn anew, once for all."""
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        layers = [part for _ in range(30) for part in (nn.Linear(128, 128), act())]
+        model = nn.Sequential(*layers, nn.Linear(128, 128))
+        report = verify_model(model, normal(16, 128), max_growth=10)
+        (do,) = [advice.do for advice in report.advice if advice.code == "gain"]
+        assert do == f"snn_cli.nn.self_normalizing_init_(model{', ' + sigma if sigma else ''})"
+        self_normalizing_init_(model, sigma_w=float(sigma.partition("=")[2] or 1))
+    assert verify_model(model, normal(16, 128), max_growth=10).first_violation is None
+
+
+def test_a_gain_that_is_normalized_away_is_not_blamed():
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        layers = [part for _ in range(40) for part in (nn.Linear(64, 64), nn.BatchNorm1d(64), nn.ReLU())]
+        model = nn.Sequential(*layers, nn.Linear(64, 64)).train()
+    report = verify_model(model, normal(64, 64), max_growth=10)
+    assert report.first_violation is not None
+    found = {advice.code: advice.do for advice in report.advice}
+    assert "gain" not in found
+    assert found["normalization"] == 'snn_cli.nn.convert(model, "lselu", epsilon="auto")'
 
 
 def test_the_advice_mends_the_model():

@@ -37,7 +37,7 @@ EXPORTERS = {
 
 
 def get(name: str | None) -> Exporter:
-    """The exporter of that name. Raises InputError for none, and, with the nearest name, for one not in the registry."""
+    """The exporter of that name. Raises InputError for none, and with the nearest name for one that is not there."""
     if name in EXPORTERS:
         exporter: Exporter = import_module(EXPORTERS[name]).EXPORTER
         return exporter

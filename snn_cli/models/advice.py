@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from statistics import median
 from typing import TYPE_CHECKING
 
 from snn_cli.models import allowance
@@ -122,11 +123,15 @@ def _causes(report: ModelReport, violation: int | None, calls: Sequence[Call]) -
 
 
 def _parts(report: ModelReport, first: int, calls: Sequence[Call]) -> Parts:
-    """By code: what each layer from ``first`` on does to the log gradient."""
+    """By code: what each layer from ``first`` on does to the log gradient.
+
+    A gain in front of a normalization is taken out by it, and is the normalization's, forward and backward.
+    """
     found: Parts = {"gain": [], "activation": [], "normalization": [], "pooling": []}
-    for row, place in zip(report.layers[first:], calls[first:], strict=True):
+    for i, (row, place) in enumerate(zip(report.layers[first:], calls[first:], strict=True), first):
         if row.gain and row.gain_kept:
-            found["gain"].append((2 * math.log(row.gain / row.gain_kept), row))
+            code = "normalization" if _normalized(report, i) else "gain"
+            found[code].append((_excess(row.gain, row.gain_kept), row))
         elif row.fan_in is None and row.growth and row.growth > 0:
             if "Norm" in row.kind:
                 found["normalization"].append((math.log(row.growth), row))
@@ -135,6 +140,30 @@ def _parts(report: ModelReport, first: int, calls: Sequence[Call]) -> Parts:
             elif place.kind == "activation" and row.growth_theory is not None and row.q and row.q > 0:
                 found["activation"].append((_left_over(report, row), row))
     return found
+
+
+def _excess(gain: float, kept: float) -> float:
+    """What a gain does to the log gradient beyond the one that keeps q."""
+    return 2 * math.log(gain / kept)
+
+
+def _normalized(report: ModelReport, i: int) -> bool:
+    """Whether the layer that is called next is a normalization."""
+    return i + 1 < len(report.layers) and "Norm" in report.layers[i + 1].kind
+
+
+def _redrawn(report: ModelReport) -> str | None:
+    """What draws all weights anew, where most gains are off: with the deviation that most layers want."""
+    gains = [
+        (row.gain, row.gain_kept)
+        for i, row in enumerate(report.layers)
+        if row.gain and row.gain_kept and not _normalized(report, i)
+    ]
+    off = sum(abs(_excess(*each)) > _NOTICED for each in gains)
+    if off < 3 or 2 * off < len(gains):
+        return None
+    sigma = float(median(kept for _, kept in gains))
+    return f"snn_cli.nn.self_normalizing_init_(model{'' if abs(sigma - 1) < 1e-9 else f', sigma_w={sigma:.6g}'})"
 
 
 def _left_over(report: ModelReport, row: ModelLayer) -> float:
@@ -149,13 +178,15 @@ def _cause(code: str, row: ModelLayer, total: float, count: int, report: ModelRe
     """``row``: the layer that has the largest part in ``total``, of so many."""
     if code == "gain" and row.gain_kept is not None and row.fan_in:
         deviation = row.gain_kept / math.sqrt(row.fan_in)
-        do = f"torch.nn.init.normal_(model.get_submodule({row.name.partition('#')[0]!r}).weight, 0, {deviation:.6g})"
-        return Advice("gain", row.name, row.gain, row.gain_kept, do)
+        name = row.name.partition("#")[0]
+        one = f"torch.nn.init.normal_(model.get_submodule({name!r}).weight, 0, {deviation:.6g})"
+        return Advice("gain", row.name, row.gain, row.gain_kept, _redrawn(report) or one)
     if code == "activation":
         room = _limit(report) / max(report.depth, count)
         do = f"snn solve --act lselu --epsilon {math.expm1(min(room, 0.5)):.3g}"
         return Advice("activation", row.name, math.exp(total / count), math.exp(room), do)
-    return Advice(code, row.name, row.growth, None, None)
+    converted = 'snn_cli.nn.convert(model, "lselu", epsilon="auto")' if code == "normalization" else None
+    return Advice(code, row.name, row.growth, None, converted)
 
 
 def _means(report: ModelReport) -> list[Advice]:
