@@ -21,6 +21,8 @@ from snn_cli.cli.main import main
 from snn_cli.cli.solve import command as solve_command
 from snn_cli.errors import CannotCompute, InputError, NoSolution
 from snn_cli.program import bounds
+from snn_cli.program.free.search import NAMES, Program, Search, Start
+from snn_cli.program.free.solving import _unlike
 from snn_cli.program.jets import Jet
 from snn_cli.program.landscape import Landscape
 from snn_cli.program.quadrature import Quadrature
@@ -245,6 +247,29 @@ def test_selu_is_found_again():
     own, found = solve("selu"), solve(expr=SELU, free="l,a", zero_mean=True)
     assert list(found.params.values()) == list(own.params.values())
     assert (found.epsilon, found.gamma, found.mean) == (own.epsilon, own.gamma, 0.0)
+
+
+@pytest.mark.parametrize("free", ["c,a", "a,c"])
+def test_a_kink_is_followed_where_a_parameter_moves_it(free):
+    """Whatever else has been looked at before, and in whatever order the parameters come."""
+    names = tuple(free.split(","))
+    search = Search(Program(find("a*relu(x - c)"), names, (), Fraction(3, 100), False))
+    for a in (1.0, -1.0, 0.25, -0.25):  # the kink is at the same place
+        search.moments([{"c": 1.0, "a": a}[name] for name in names])
+    for c in (0.3, -1.7):
+        found = search.moments([{"c": c, "a": 1.0}[name] for name in names])
+        with mpmath.workdps(30):
+            square = mpmath.quad(lambda z, c=c: (z - c) ** 2 * mpmath.npdf(z), [c, 12])
+        assert found[NAMES.index("second_moment")] == pytest.approx(float(square), rel=1e-14)
+        assert found[NAMES.index("chi")] == pytest.approx(float(mpmath.ncdf(-c)), rel=1e-14)
+        row = search.jacobian([{"c": c, "a": 1.0}[name] for name in names])[NAMES.index("chi")]
+        assert row[names.index("c")] == pytest.approx(-float(mpmath.npdf(c)), rel=1e-8)
+
+
+def test_mirror_images_are_told_apart_by_more_than_noise():
+    """With 0.6354921 and 0.6354936 for the same parameter the sign of the others decides."""
+    one, other = (Start(0.3, mean, x, ()) for mean, x in ((-0.7, (0.6354921, 1.7)), (0.7, (0.6354936, -1.7))))
+    assert _unlike([one, other]) == _unlike([other, one]) == [one]
 
 
 def test_a_minimum_at_zero():

@@ -87,6 +87,8 @@ class Baseline(NamedTuple):
     kinks
         ``kinks(mp, params)``: where f or a derivative of any order jumps, in rising order; ``mp`` is an mpmath context,
         or None for doubles. Between them f is analytic.
+    bending
+        The parameters on which the places of kinks may depend.
     check
         ``check(params)``: raises InputError for values with which it is no activation.
     """
@@ -99,6 +101,7 @@ class Baseline(NamedTuple):
     parameters: tuple[str, ...] = ()
     precise: Callable[[Any, Any, Values], tuple[Any, Any]] | None = None
     kinks: Callable[[Any, Values], tuple[Any, ...]] = lambda _mp, _params: ()
+    bending: frozenset[str] = frozenset()
     unit_scale: bool = False
     check: Callable[[Values], None] = lambda _params: None
 
@@ -126,6 +129,7 @@ def wrapped(baseline: Baseline) -> Baseline:
         parameters=WRAP,
         precise=None if precise is None else exactly,
         kinks=lambda mp, p: tuple(sorted((at - p["c"]) / p["b"] for at in baseline.kinks(mp, {}))),
+        bending=frozenset("bc"),
     )
 
 

@@ -57,6 +57,7 @@ def baseline(text: str) -> Baseline:
         parameters=found.parameters,
         precise=exactly,
         kinks=lambda mp, params: points(mp, nodes, params),
+        bending=frozenset().union(*(node.free for node in nodes)) - {"x"},
         check=check,
     )
 

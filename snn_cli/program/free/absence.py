@@ -106,7 +106,7 @@ def _searched(search: Search) -> str:
 def _somewhere(search: Search) -> tuple[float, float | None] | None:
     """The range of epsilon from the first of a few others that has a solution."""
     for epsilon in _OTHERS:
-        other = Search(replace(search.program, epsilon=Fraction(epsilon)))
+        other = Search(replace(search.program, epsilon=Fraction(epsilon)), search)
         for x in other.starts()[:FALLS]:
             found = other.descend(x, roots=True)
             if found is not None:

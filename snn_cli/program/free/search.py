@@ -24,7 +24,6 @@ _STEP = 1e-5  # relative, of differences in doubles
 _HOLDS = 1e-7
 _SLACK = 1e-6
 _FARTHEST = 1e9
-_STEADY = 3
 FALLS = 5
 _DOWN = 100
 _CORRECTIONS = 15
@@ -101,14 +100,17 @@ class Fall(NamedTuple):
 
 
 class Search:
-    """Moments of the activation in doubles, as functions of its free parameters."""
+    """Moments of the activation in doubles, as functions of its free parameters.
 
-    def __init__(self, program: Program) -> None:
+    ``like``: a search of a program that differs in epsilon alone, and so has the same moments.
+    """
+
+    def __init__(self, program: Program, like: Search | None = None) -> None:
         self.program = program
         self.known = {name: float(value) for name, value in program.settings}
-        self._seen: dict[tuple[float, ...], Any] = {}
         self.seen: list[Any] = []
-        self._kinks: list[tuple[float, ...]] = []
+        self._seen: dict[tuple[float, ...], Any] = like._seen if like else {}
+        self._kinks: tuple[float, ...] | None = like._kinks if like else self._unmoved()
 
     def moments(self, x: Sequence[float]) -> Any:
         """``gamma, E[f^2], E[f'^2], E[f]``; nan where they are not finite."""
@@ -130,32 +132,27 @@ class Search:
         return found
 
     def _together(self, points: Any) -> Any:
-        """The moments at several points, a row each; in one evaluation where the kinks stay."""
+        """The moments at several points, a row each; in one evaluation where no parameter moves a kink."""
         import numpy as np
 
-        if not self._kinks_stay:
+        if self._kinks is None:
             return np.array([self.moments(x) for x in points])
         baseline = self.program.baseline
         params: dict[str, Any] = {**self.known, **dict(zip(self.program.free, points.T[:, :, None], strict=True))}
-        z, w = _rule(self._kinks[0])
+        z, w = _rule(self._kinks)
         with np.errstate(all="ignore"):
             shape = (len(points), len(z))
             f = np.broadcast_to(np.asarray(baseline.function(np, z, params), float), shape)
             df = np.broadcast_to(np.asarray(baseline.derivative(np, z, params), float), shape)
             return np.stack([(z * f * df) @ w, (f * f) @ w, (df * df) @ w, f @ w], axis=-1)
 
-    @property
-    def _kinks_stay(self) -> bool:
-        return len(self._kinks) == _STEADY and len(set(self._kinks)) == 1
+    def _unmoved(self) -> tuple[float, ...] | None:
+        """The kinks, where no free parameter moves them."""
+        free, baseline = self.program.free, self.program.baseline
+        return None if baseline.bending & set(free) else baseline.kinks(None, self.known | dict.fromkeys(free, 1.0))
 
     def _kinks_at(self, params: Mapping[str, float]) -> tuple[float, ...]:
-        """Where the kinks are; those that have been the same at three places stay there."""
-        if self._kinks_stay:
-            return self._kinks[0]
-        found = tuple(float(k) for k in self.program.baseline.kinks(None, dict(params)))
-        if len(self._kinks) < _STEADY:
-            self._kinks.append(found)
-        return found
+        return self.program.baseline.kinks(None, dict(params)) if self._kinks is None else self._kinks
 
     def least_slope(self, x: Sequence[float]) -> float:
         """The infimum of f' where nearly all inputs are."""
@@ -331,9 +328,7 @@ class Search:
 
     def at_epsilon(self, epsilon: float, x: Sequence[float]) -> tuple[float, ...] | None:
         """Any parameters near x that meet the conditions with another epsilon."""
-        other = Search(replace(self.program, epsilon=Fraction(epsilon)))
-        other._seen, other._kinks = self._seen, self._kinks
-        found = other.descend(x, roots=True)
+        found = Search(replace(self.program, epsilon=Fraction(epsilon)), self).descend(x, roots=True)
         return None if found is None else found.x
 
     def falling(self, start: Start | None) -> Fall | None:

@@ -125,9 +125,12 @@ def _values(program: Program, chosen: _Polished, precision: int) -> dict[str, Fr
 
 
 def _unlike(starts: Sequence[Start]) -> list[Start]:
-    """Of mirror images, with the same gamma and size of the mean, the one with the larger parameters."""
+    """Of mirror images, with the same gamma and size of the mean, the one with the larger parameters.
+
+    Parameters are compared as far as the search knows them: beyond that mirror images differ by chance.
+    """
     chosen: dict[float, Start] = {}
-    for start in sorted(starts, key=lambda start: [-v for v in start.x]):
+    for start in sorted(starts, key=lambda start: [-float(f"{v:.3g}") for v in start.x]):
         chosen.setdefault(round(abs(start.mean), 5), start)
     return sorted(chosen.values(), key=lambda start: abs(start.mean))
 
