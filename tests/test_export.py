@@ -290,7 +290,7 @@ def test_output_overwrites_nothing(call, tmp_path):
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        (("--act", "lselu", "--epsilon", "0.03"), "--to is missing"),
+        (("--act", "lselu", "--epsilon", "0.03"), "Missing option '--to'"),
         (("--to", "torch", "--act", "selu"), "--to pytorch"),
         (("--to", "c", "--act", "slu"), "--act s"),
         (("--to", "c", "--act", "gelu"), "every framework"),

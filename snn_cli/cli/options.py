@@ -57,14 +57,10 @@ def complete_file(_ctx: click.Context, _param: click.Parameter, incomplete: str)
 def one_of(option: str, names: Iterable[str], default: str | None = None, *, before: str = "") -> Callable[[F], F]:
     """An option that takes one of these names; required where there is no default."""
     listed = f"{before}{', '.join(names)}."
-    return click.option(
-        option,
-        metavar="NAME",
-        required=default is None,
-        default=default,
-        shell_complete=complete_from(names),
-        help=listed if default is None else f"{listed}  [default: {default}]",
-    )
+    found: dict[str, Any] = {"metavar": "NAME", "shell_complete": complete_from(names)}
+    if default is None:  # click takes a default of None for an answer
+        return click.option(option, required=True, help=listed, **found)
+    return click.option(option, default=default, help=f"{listed}  [default: {default}]", **found)
 
 
 def file(option: str, text: str) -> Callable[[F], F]:

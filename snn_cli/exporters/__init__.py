@@ -36,12 +36,10 @@ EXPORTERS = {
 """Name, as ``--to`` takes it -> module that defines ``EXPORTER``; loaded when asked for."""
 
 
-def get(name: str | None) -> Exporter:
-    """The exporter of that name. Raises InputError for none, and with the nearest name for one that is not there."""
+def get(name: str) -> Exporter:
+    """The exporter of that name. Raises InputError, with the nearest name, for one that is not in the registry."""
     if name in EXPORTERS:
         exporter: Exporter = import_module(EXPORTERS[name]).EXPORTER
         return exporter
-    if name is None:
-        raise InputError(f"--to is missing: {', '.join(EXPORTERS)}", "--to pytorch")
     near = nearest(str(name).lower(), EXPORTERS, "pytorch", cutoff=0.4)
     raise InputError(f"--to {name} is none of {', '.join(EXPORTERS)}", f"--to {near}")
