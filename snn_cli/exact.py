@@ -68,6 +68,16 @@ def seed_of(value: Number, bits: int = 63) -> int:
     return int(exact)
 
 
+def budget_of(max_growth: Number | None) -> float | None:
+    """The factor that a gradient may change by. Raises InputError for one below 1."""
+    if max_growth is None:
+        return None
+    factor = rational(max_growth, "--max-growth")
+    if factor < 1:
+        raise InputError("--max-growth must be at least 1", "--max-growth 10")
+    return nearest_double(factor)
+
+
 def positive_integer(
     value: SupportsIndex | str, name: str, most: int = LARGEST_INTEGER, example: str | None = None
 ) -> int:

@@ -8,6 +8,7 @@ import click
 
 from snn_cli import __version__
 from snn_cli.cli.commands import COMMANDS
+from snn_cli.errors import nearest
 
 
 class _LazyGroup(click.Group):
@@ -25,12 +26,10 @@ class _LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0] if args else ""
         if name and not name.startswith("-") and name not in COMMANDS:
-            from difflib import get_close_matches
-
-            near = get_close_matches(name, COMMANDS, n=1)
+            near = nearest(name, COMMANDS)
             raise click.UsageError(
                 f"there is no command {name!r}; the commands are {', '.join(COMMANDS)}"
-                + (f", did you mean {near[0]}?" if near else "")
+                + (f", did you mean {near}?" if near else "")
             )
         return super().resolve_command(ctx, args)
 

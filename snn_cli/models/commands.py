@@ -8,11 +8,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from snn_cli.engine import device as devices
-from snn_cli.exact import Number, seed_of
+from snn_cli.exact import Number, budget_of, seed_of
 from snn_cli.models.case import built, derived, measure, of_batch
 from snn_cli.models.case import graph as graph_of
 from snn_cli.models.report import Trials, report
-from snn_cli.models.request import budget, check
+from snn_cli.models.request import check
 from snn_cli.models.theory import prediction, trace
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def verify_model(
     """
     started = time.perf_counter()
     devices.require_torch()
-    factor, number = budget(max_growth), seed_of(seed)
+    factor, number = budget_of(max_growth), seed_of(seed)
     case = of_batch(model, batch)
     measured = [measure(case, number)]
     theories = [trace(case)] if theory else []

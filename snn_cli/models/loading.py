@@ -6,11 +6,10 @@ import importlib
 import inspect
 import os
 import sys
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from snn_cli.engine import device as devices
-from snn_cli.errors import InputError
+from snn_cli.errors import InputError, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,10 +50,10 @@ def load(path: str) -> Callable[[], Any]:
     found: Any = module
     for part in name.split("."):
         if not hasattr(found, part):
-            near = get_close_matches(part, [n for n in dir(found) if not n.startswith("_")], n=1)
+            near = nearest(part, [n for n in dir(found) if not n.startswith("_")])
             raise InputError(
                 f"--model {path}: {module_name} has no {part}",
-                f"--model {module_name}:{near[0]}" if near else f"a name that {module_name} defines",
+                f"--model {module_name}:{near}" if near else f"a name that {module_name} defines",
             )
         found = getattr(found, part)
     return maker(found, f"--model {path}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from snn_cli.engine import device as devices
 from snn_cli.errors import InputError
-from snn_cli.exact import Number, nearest_double, positive_integer, rational, seed_of
+from snn_cli.exact import Number, budget_of, positive_integer, seed_of
 from snn_cli.models import loading
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def check(
     inputs = parse_input(shape)
     samples = DEFAULT_BATCH if batch is None else positive_integer(batch, "--batch")
     networks = DEFAULT_TRIALS if trials is None else positive_integer(trials, "--trials")
-    number, factor = seed_of(seed), budget(max_growth)
+    number, factor = seed_of(seed), budget_of(max_growth)
     devices.require_torch()
     if isinstance(model, str):
         name, make = model, loading.load(model)
@@ -79,16 +79,6 @@ def parse_input(text: str) -> tuple[tuple[tuple[int, ...], int | None], ...]:
             raise InputError(f"--input is {text}; that is {math.prod(shape)} numbers a sample", "--input 3x64x64")
         found.append((shape, bound))
     return tuple(found)
-
-
-def budget(max_growth: Number | None) -> float | None:
-    """Raises InputError for a factor below 1."""
-    if max_growth is None:
-        return None
-    factor = rational(max_growth, "--max-growth")
-    if factor < 1:
-        raise InputError("--max-growth must be at least 1", "--max-growth 10")
-    return nearest_double(factor)
 
 
 def arguments(function: Callable[..., Any], given: Mapping[str, Any], of_models: Callable[..., Any]) -> dict[str, Any]:

@@ -91,8 +91,3 @@ def _side() -> tuple[Array, Array]:
     """Nodes and weights on ``[0, 1]``, panels narrowing towards 0."""
     ends = {*np.linspace(0, 1, 19), *(2.0 ** -np.arange(5, 14))}
     return panels(np.array(sorted(ends)), 16)
-
-
-def expectations(values: Any, weights: Array) -> Any:
-    """``E`` over the last axis."""
-    return values @ weights

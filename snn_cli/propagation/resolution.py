@@ -53,7 +53,6 @@ _JUMP = 1e-9
 _JUMPS_WITHIN = 1e6
 _FAST = 2.0**12  # growth over the last octave from which a function is no power
 _FAST_EXPONENT = 7.0  # of f at one deviation: that of f^4 has its peak inside the edge
-_EXCESS = 1e-10
 
 
 @cache

@@ -103,14 +103,6 @@ class Plain(nn.Module):
         return out
 
 
-def depth_of(architecture: str, depth: int) -> int:
-    """Layers with an activation."""
-    kind = architectures.get(architecture)
-    if kind.depth is None and kind.build is not None:
-        return len(kind.build(1, image=64, width_multiplier=1)) - 1
-    return depth
-
-
 def build(design: Design, variant: Variant, solution: Solution | None, generator: torch.Generator) -> Plain:
     """A network with fresh weights.
 

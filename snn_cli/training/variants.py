@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from snn_cli import activations
 from snn_cli.activations.family import Baseline
-from snn_cli.errors import InputError
+from snn_cli.errors import InputError, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,12 +44,8 @@ def parse(text: str) -> Variant:
         raise InputError(f"--act {text!r}: {act!r} is none of {', '.join(known)}", "--act relu+bn,selu,lselu,sselu")
     for suffix in suffixes:
         if suffix not in SUFFIXES:
-            from difflib import get_close_matches
-
-            near = get_close_matches(suffix, SUFFIXES, n=1)
-            raise InputError(
-                f"--act {text}: {suffix!r} is none of {', '.join(SUFFIXES)}", f"--act {act}+{near[0] if near else 'bn'}"
-            )
+            near = nearest(suffix, SUFFIXES, "bn")
+            raise InputError(f"--act {text}: {suffix!r} is none of {', '.join(SUFFIXES)}", f"--act {act}+{near}")
     if len(set(suffixes)) < len(suffixes):
         raise InputError(f"--act {text}: a suffix is given twice", f"--act {'+'.join([act, *dict.fromkeys(suffixes)])}")
     if {"mixup", "scaled-mixup"} <= set(suffixes):

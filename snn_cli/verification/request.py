@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from snn_cli import architectures, ensembles
 from snn_cli.engine import device as devices
 from snn_cli.errors import InputError
-from snn_cli.exact import Number, nearest_double, positive_integer, rational, seed_of
+from snn_cli.exact import Number, budget_of, nearest_double, positive_integer, rational, seed_of
 from snn_cli.files import taken
 from snn_cli.simulation import check as check_theory
 from snn_cli.simulation.source import field_of
@@ -79,7 +79,7 @@ def check(act: str | None = None, epsilon: Number | None = None, **options: Any)
     elif theory.get("widths") is None and theory.get("fanin") is None and _recorded(theory, "fan_in") is None:
         theory["fanin"] = shape["fanin"]
     check_theory(**theory)
-    level, factor = _level(given["level"]), _factor(given["max_growth"])
+    level, factor = _level(given["level"]), budget_of(given["max_growth"])
     _check_files(given["save"], given["resume"])
     batch, trials, threads, memory = (given[name] for name in ("batch", "trials", "threads", "memory"))
     return Request(
@@ -140,13 +140,6 @@ def _level(level: Number) -> float:
     if not 0 < alpha < 1:
         raise InputError(f"--level is {level}; a level is between 0 and 1", "--level 0.001")
     return nearest_double(alpha)
-
-
-def _factor(max_growth: Number | None) -> float | None:
-    factor = None if max_growth is None else rational(max_growth, "--max-growth")
-    if factor is not None and factor < 1:
-        raise InputError("--max-growth must be at least 1", "--max-growth 10")
-    return None if factor is None else nearest_double(factor)
 
 
 def _check_files(save: str | None, resume: str | None) -> None:
