@@ -323,6 +323,15 @@ def test_help_and_version(snn):
     assert "[default: 1]" in snn("solve", "--help").out
 
 
+@pytest.mark.parametrize("args", [(), *((name,) for name in COMMANDS)], ids=lambda args: " ".join(("snn", *args)))
+def test_help_fits_eighty_columns(call, monkeypatch, args):
+    """Examples too, which are printed as they stand."""
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = call(*args, "--help").out.splitlines()
+    assert len(lines) > 15
+    assert [line for line in lines if len(line) > 80] == []
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_examples_of_the_help_run_as_printed(snn, call, name):
     text = call(name, "--help").out

@@ -82,8 +82,8 @@ def command(ctx: click.Context, /, **given: Any) -> int:
     \b
     Examples:
       snn simulate --depth 200 --fanin 1024
-      snn simulate --act lselu --epsilon 0.03 --widths 784,1024x20,512x20,10 --json
-      snn simulate --act selu,lselu --depth 10:1000:20 --fanin 64,1024 --no-profile --csv
+      snn simulate --act lselu --epsilon 0.03 --widths 784,1024x40,10 --json
+      snn simulate --act selu --depth 10:1000:20 --fanin 64,256 --no-profile --csv
     """
     if given["model"] is not None:
         from snn_cli.cli import model

@@ -83,8 +83,8 @@ def command(**given: Any) -> int:
 
     \b
     Examples:
-      snn train --depth 16 --width 64 --epochs 2 --act relu+bn,lselu --lr 0.003,0.01
-      snn train --act selu,sselu+centralize --depth 16 --width 32 --epochs 1 --lr 0.003,0.01 --json
+      snn train --act relu+bn,lselu --depth 16 --epochs 2 --lr 0.003,0.01
+      snn train --act sselu+centralize --depth 8 --epochs 1 --lr 0.003,0.01 --json
     """
     output = Output()
     form = options.output_format(given["as_json"], given["as_csv"])

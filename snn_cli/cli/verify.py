@@ -76,13 +76,14 @@ def command(**given: Any) -> int:
 
     Runs networks forward and backward, and tests the means of log |gradient|^2 and of q over networks
     against what simulate predicts at this fan-in. Exit code 1 where they disagree, or where
-    --max-growth is asked for and left.
+    --max-growth is asked for and left. With --model mypackage.models:make_net
+    --input 3x64x64 it is a model of your own that is measured, layer by layer.
 
     \b
     Examples:
       snn verify
-      snn verify --act selu --depth 40 --fanin 64 --batch 8 --trials 16 --json
       snn verify --architecture conv --channels 32 --image 8 --depth 20 --trials 8
+      snn verify --model torch.nn:Transformer --input 9x512,9x512 --trials 1
     """
     if given["model"] is not None:
         from snn_cli.cli import model
