@@ -127,7 +127,7 @@ def test_text_is_plain_and_complete(name):
     assert document.endswith("\n")
     assert "`" not in document
     assert "\n\n\n" not in document
-    assert max(map(len, document.splitlines())) <= WIDTH
+    assert max(map(len, document.splitlines())) <= WIDTH == 80
     titles = re.findall(r"^(\d)\. (.*)$", document, re.M)
     wanted = ["Definition and program", "Closed forms", "The solution", "The multiplier", "Check by hand"]
     if record.closure != "lambda_min":
@@ -184,6 +184,15 @@ def test_parameters_in_closed_form(name):
         assert float(value) == pytest.approx(record.params[parameter], rel=tolerance, abs=tolerance)
 
 
+def test_a_long_formula_has_a_title_of_several_lines():
+    formula = "where(x > 0, l * x, a * (exp(x) - 1))"
+    document = explain(replace(solution("lselu"), act=formula, params=Params({"l": 1.27, "a": 1.14})))
+    title, _, _ = document.partition("\n=")
+    assert title.split() == f"{formula} at epsilon = 0.03: the program and its solution".split()
+    assert f"\nF(x) = {formula}\n" in document
+    assert max(map(len, document.splitlines())) <= WIDTH
+
+
 def test_without_a_closed_form_it_says_so():
     assert "without a closed form" in section(text("sselu"), "The solution")
     assert "without a closed form" not in section(text("lselu-zero-mean"), "The solution")
@@ -193,6 +202,19 @@ def test_without_a_closed_form_it_says_so():
 def test_sentences_fit_the_width(width):
     lines = explain(solution("lselu"), width=width).splitlines()
     assert max(len(line) for line in lines if re.match("[A-Z]", line)) <= width
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100])
+@pytest.mark.parametrize("record", [lambda: solution("lselu"), lambda: solve("gelu", "0.02")], ids=["lselu", "gelu"])
+def test_mathematics_in_a_sentence_is_not_broken(width, record):
+    record = record()
+    document = explain(record, width=width)
+    whole = {
+        "lselu": ("gamma = E[z f f']", "0.0 <= epsilon <= 1.4295931339446557", "d gamma/d lambda_min"),
+        "gelu": ("gamma = E[z F F']", "E[F'^2] = 1 + 0.02", "(1 + epsilon) Var g <= E[g'^2]", "m^2 = 1 - a^2 Var g"),
+    }[record.act]
+    assert all(formula in document for formula in whole)
+    assert document.isascii()
 
 
 @pytest.mark.parametrize(

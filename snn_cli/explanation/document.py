@@ -17,8 +17,8 @@ from snn_cli.explanation.words import in_words
 if TYPE_CHECKING:
     from snn_cli.records import Solution
 
-WIDTH = 100
-"""Columns of the text style, unless told otherwise. Numbers are never broken."""
+WIDTH = 80
+"""Columns of the text style, unless told otherwise. Numbers are never broken, nor mathematics in a sentence."""
 
 
 def explain(solution: Solution, style: str = "text", *, width: int = WIDTH) -> str:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from snn_cli.explanation.program import Program
 
 
+_UNBROKEN = "\N{NO-BREAK SPACE}"
+
+
 @dataclass(frozen=True, slots=True)
 class Form:
     """An expression in a chain of equations: in symbols, or ``filled`` with their values."""
@@ -118,8 +121,7 @@ class TextPage(Page):
 
     def say(self, text: str) -> None:
         self._flush()
-        plain = text.replace("`", "")
-        self.lines += ["", *textwrap.wrap(plain, self.width, break_long_words=False, break_on_hyphens=False), ""]
+        self.lines += ["", *paragraph(text, self.width), ""]
 
     def equation(self, name: str, *steps: str | Form, condition: str | None = None) -> None:
         sums = [[step] if isinstance(step, str) else self.ascii_terms(step) for step in steps]
@@ -154,6 +156,13 @@ class TextPage(Page):
     def text(self) -> str:
         self._flush()
         return re.sub(r"\n{3,}", "\n\n", "\n".join(self.lines)).rstrip("\n") + "\n"
+
+
+def paragraph(text: str, width: int) -> list[str]:
+    """Prose over several lines, without its backticks: what they enclose stays whole."""
+    whole = re.sub("`(.*?)`", lambda match: match[1].replace(" ", _UNBROKEN), text)
+    lines = textwrap.wrap(whole, width, break_long_words=False, break_on_hyphens=False)
+    return [line.replace(_UNBROKEN, " ") for line in lines]
 
 
 def broken(terms: list[str], width: int) -> list[str]:
