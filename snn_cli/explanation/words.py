@@ -51,11 +51,11 @@ def _paragraphs(solution: Solution) -> list[str]:
     if set(solution.params) == set("abcd"):
         paragraphs.append(
             "With `g(z) = f(b z + c)` the second condition gives `a^2 = (1 + epsilon)/E[g'^2]`, and the first one, "
-            "with `m = E[F]`, `m^2 = 1 - a^2 Var g`: there is a solution at `(b, c)` where "
-            "`(1 + epsilon) Var g <= E[g'^2]`. Then `gamma = a^2 E[z (g - E g) g'] + m a E[z g']`, smallest where `m` has the sign that makes its second "
-            "term negative, and `d = m - a E g`. What is left is a minimum in the plane of `b` and `c`, found from a "
-            "lattice of starts and polished by Newton's method; derivatives by `b` and `c` are expectations with "
-            "polynomials of `z`."
+            "with `m = E[F]`, `m^2 = 1 - a^2 Var g`: there is a solution at `(b, c)` where `(1 + epsilon) Var g <= "
+            "E[g'^2]`. Then `gamma = a^2 E[z (g - E g) g'] + m a E[z g']`, smallest where `m` has the sign that makes "
+            "its second term negative, and `d = m - a E g`. What is left is a minimum in the plane of `b` and `c`, "
+            "found from a lattice of starts and polished by Newton's method; derivatives by `b` and `c` are "
+            "expectations with polynomials of `z`."
         )
     paragraphs.append(f"The solution: {shown}.")
     if solution.multiplier is not None:
