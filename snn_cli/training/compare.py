@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 VALIDATED = 5
 """One training image of so many is for validation, where the learning rate is chosen."""
 
+LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
+
 
 def train(
     act: str | Sequence[str] | None = None,
@@ -134,13 +136,36 @@ def _explained(error: Exception, plan: Plan, place: str) -> CannotCompute | None
         less = f"--batch {max(1, plan.batch // 2)}, or a smaller network"
         return CannotCompute(f"{place} ran out of memory{first and ': '}{first}", less)
     if "without overflow" in first:
-        names = ", ".join(variant.name for variant in plan.variants)
-        return CannotCompute(f"a parameter of {names} is no number in single precision", "--epsilon 0.01")
+        return _too_large(plan)
     if plan.compile and module.startswith(("torch._dynamo", "torch._inductor")):
         return CannotCompute(f"--compile does not work here: {first}", "leave out --compile")
     if module == "torch.distributed" or "onnection closed by peer" in first or "onnection reset by peer" in first:
         return CannotCompute(f"a process of this run is gone: {first}")
     return None
+
+
+def _too_large(plan: Plan) -> CannotCompute:
+    """A parameter beyond single precision: of which variant, and the option to change, that it comes from."""
+    variants = [variant for variant in plan.variants if not _fits(variant, plan)] or list(plan.variants)
+    names = ", ".join(variant.name for variant in variants)
+    set_by_hand = [name for variant in variants for name, value in variant.params if abs(value) > LARGEST_FLOAT32]
+    hint = "--epsilon 0.01"
+    if set_by_hand:
+        hint = f"--set {set_by_hand[0]}=1"
+    else:
+        for closure, option in (("lam", "--lambda"), ("lambda_min", "--lambda-min")):
+            if plan.closure[closure] is not None:
+                free = plan._replace(closure={**plan.closure, closure: None})
+                also = "" if all(_fits(variant, free) for variant in variants) else f"{hint}, and "
+                hint = f"{also}leave out {option}"
+    return CannotCompute(f"a parameter of {names} is no number in single precision", hint)
+
+
+def _fits(variant: Variant, plan: Plan) -> bool:
+    """Whether the parameters of the activation are numbers in single precision."""
+    solution = solved(variant, plan)
+    values = [value for _, value in variant.params] if solution is None else list(solution.params.values())
+    return all(abs(value) <= LARGEST_FLOAT32 for value in values)
 
 
 class Progress(NamedTuple):
