@@ -145,7 +145,7 @@ def _parameters(act: str, values: Any) -> tuple[Family | Baseline, tuple[tuple[s
         value = given[name]
         if not _is_finite(value):
             raise InputError(f"--params: {name} of {act} must be a finite number, not {value!r}", _RECORD)
-        found.append((name, _double(value, name)))
+        found.append((name, _double(value, name, act)))
     return family, tuple(found)
 
 
@@ -169,8 +169,11 @@ def _is_finite(value: Any) -> bool:
     return not isinstance(value, float) or math.isfinite(value)
 
 
-def _double(value: Any, name: str) -> float:
+def _double(value: Any, name: str, act: str) -> float:
     size = abs(Fraction(value))
     if size and not Fraction(1, 10**60) <= size <= 10**60:
-        raise InputError(f"--params: {name} must be 0 or between 1e-60 and 1e60 in size, not {value!r}", _RECORD)
+        raise InputError(
+            f"{name} of {act} must be 0 or between 1e-60 and 1e60 in size, not {value!r}",
+            f"--set {name}=1" if activations.is_expression(act) else _RECORD,
+        )
     return float(value)

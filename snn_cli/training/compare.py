@@ -148,24 +148,19 @@ def _too_large(plan: Plan) -> CannotCompute:
     """A parameter beyond single precision: of which variant, and the option to change, that it comes from."""
     variants = [variant for variant in plan.variants if not _fits(variant, plan)] or list(plan.variants)
     names = ", ".join(variant.name for variant in variants)
-    set_by_hand = [name for variant in variants for name, value in variant.params if abs(value) > LARGEST_FLOAT32]
     hint = "--epsilon 0.01"
-    if set_by_hand:
-        hint = f"--set {set_by_hand[0]}=1"
-    else:
-        for closure, option in (("lam", "--lambda"), ("lambda_min", "--lambda-min")):
-            if plan.closure[closure] is not None:
-                free = plan._replace(closure={**plan.closure, closure: None})
-                also = "" if all(_fits(variant, free) for variant in variants) else f"{hint}, and "
-                hint = f"{also}leave out {option}"
+    for closure, option in (("lam", "--lambda"), ("lambda_min", "--lambda-min")):
+        if plan.closure[closure] is not None:
+            free = plan._replace(closure={**plan.closure, closure: None})
+            also = "" if all(_fits(variant, free) for variant in variants) else f"{hint}, and "
+            hint = f"{also}leave out {option}"
     return CannotCompute(f"a parameter of {names} is no number in single precision", hint)
 
 
 def _fits(variant: Variant, plan: Plan) -> bool:
-    """Whether the parameters of the activation are numbers in single precision."""
+    """Whether the parameters that are solved for are numbers in single precision."""
     solution = solved(variant, plan)
-    values = [value for _, value in variant.params] if solution is None else list(solution.params.values())
-    return all(abs(value) <= LARGEST_FLOAT32 for value in values)
+    return solution is None or max(map(abs, solution.params.values())) <= LARGEST_FLOAT32
 
 
 class Progress(NamedTuple):

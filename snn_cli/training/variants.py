@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from snn_cli import activations
-from snn_cli.activations.family import Baseline
 from snn_cli.errors import InputError, nearest
+from snn_cli.simulation import given_activation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,10 +72,7 @@ def of_expression(text: str, values: Mapping[str, Number] | None = None) -> Vari
     Raises InputError for what is no expression, or no activation with those values.
     """
     record = activations.of_expression(text, values)
-    found = activations.find(record["act"])
-    assert isinstance(found, Baseline)
-    found.check(record["params"])
-    params = tuple(record["params"].items())
+    found = given_activation(record)
     return Variant(
-        ", ".join([found.name, *(f"{name} = {value!r}" for name, value in params)]), found.name, params=params
+        ", ".join([found.act, *(f"{name} = {value!r}" for name, value in found.params)]), found.act, params=found.params
     )
