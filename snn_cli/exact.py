@@ -19,6 +19,9 @@ LARGEST_INTEGER = 10**18
 
 _MAX_EXPONENT = 999999999999999999
 
+_INSTEAD = {"--max-growth": "10", "--seed": "0", "--width-multiplier": "0.5", "--kernel": "3", "--image": "32"}
+"""What a hint says of an option for which 0.03, or 100 of a whole number, is out of its own domain."""
+
 
 def rational(value: Number, name: str) -> Fraction:
     """The exact value of a number. ``name`` is the option's, for messages.
@@ -50,14 +53,18 @@ def rational(value: Number, name: str) -> Fraction:
             except (TypeError, ValueError):
                 number = None
     if number is None:
-        raise InputError(f"{name} must be a finite number, not {value!r}", f"{name} 0.03")
+        raise InputError(f"{name} must be a finite number, not {value!r}", _instead(name, "0.03"))
     if number and not Fraction(1, 10**LARGEST) <= abs(number) <= 10**LARGEST:
         raise _size(name)
     return number
 
 
 def _size(name: str) -> InputError:
-    return InputError(f"{name} must be 0 or between 1e-{LARGEST} and 1e{LARGEST} in size", f"{name} 0.03")
+    return InputError(f"{name} must be 0 or between 1e-{LARGEST} and 1e{LARGEST} in size", _instead(name, "0.03"))
+
+
+def _instead(name: str, usual: str) -> str:
+    return f"{name} {_INSTEAD.get(name, usual)}"
 
 
 def seed_of(value: Number, bits: int = 63) -> int:
@@ -83,7 +90,7 @@ def positive_integer(
 ) -> int:
     """An integer from 1 to ``most``. Raises InputError for anything else, a fraction included.
 
-    ``example`` is what to type instead; ``name 100`` if it is None.
+    ``example`` is what to type instead; if it is None, ``name 100`` or what suits the option better.
     """
     number: int | None
     if isinstance(value, str):
@@ -101,7 +108,9 @@ def positive_integer(
             number = None
     if number is None or not 1 <= number <= most:
         limit = f"{most:.0e}" if most == LARGEST_INTEGER else most
-        raise InputError(f"{name} must be a whole number from 1 to {limit}, not {value!r}", example or f"{name} 100")
+        raise InputError(
+            f"{name} must be a whole number from 1 to {limit}, not {value!r}", example or _instead(name, "100")
+        )
     return number
 
 

@@ -47,7 +47,7 @@ def check(
     if isinstance(model, str):
         loading.split(model)
     if shape is None:
-        raise InputError("--model needs --input, the shape of one sample", loading.EXAMPLE)
+        raise InputError("--model needs --input, the shape of one sample", "--input 3x64x64")
     inputs = parse_input(shape)
     samples = DEFAULT_BATCH if batch is None else positive_integer(batch, "--batch")
     networks = DEFAULT_TRIALS if trials is None else positive_integer(trials, "--trials")

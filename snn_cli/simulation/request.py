@@ -117,7 +117,8 @@ def check(act: str | None = None, epsilon: Number | None = None, **options: Any)
 def _check_remedies(given: Mapping[str, Any], ensemble: Ensemble) -> None:
     if given["centralize"] and given["centralize_activation"]:
         raise InputError(
-            "--centralize and --centralize-activation both remove the mean; one of them is enough", "--centralize"
+            "--centralize and --centralize-activation both remove the mean; one of them is enough",
+            "leave out --centralize-activation",
         )
     if given["unrestored"] and ensemble.name != "truncated":
         raise InputError(f"--unrestored is about truncated weights, not {ensemble.name}", "--weights truncated")

@@ -190,12 +190,15 @@ def _check_files(checkpoint: str | None, resume: str | None, metrics: str | None
     if checkpoint is not None and resume is not None:
         raise InputError("--resume goes on in its own file; --checkpoint begins one", "leave out --checkpoint")
     if resume is not None and not os.path.isfile(resume):
-        raise InputError(f"--resume {resume} is no file", f"--checkpoint {resume}")
+        begun = "run.pt" if os.path.exists(resume) else resume
+        raise InputError(f"--resume {resume} is no file", f"--checkpoint {begun}")
     for option, path in (("--checkpoint", checkpoint), ("--metrics", metrics)):
         if path is None:
             continue
         if os.path.exists(path) and not (option == "--metrics" and resume is not None):
-            hint = f"--resume {path}" if option == "--checkpoint" else f"{option} {path}.new"
+            hint = f"{option} {path}.new"
+            if option == "--checkpoint":
+                hint = "--checkpoint run.pt" if os.path.isdir(path) else f"--resume {path}"
             raise InputError(f"{option} {path} exists, and is not overwritten", hint)
         if not os.access(os.path.dirname(os.path.abspath(path)), os.W_OK):
             raise InputError(

@@ -125,7 +125,13 @@ def verify(  # type: ignore[misc]  # the options of the signatures above are the
     signature = run.signature(place.type)
     earlier = Trials.empty(theory.depth, run.architecture.means) if resume is None else saved.read(resume, signature)
     _check_results(request, theory.depth)
-    found, complete = _measured(run, request, earlier, place, progress)
+    try:
+        found, complete = _measured(run, request, earlier, place, progress)
+    except RuntimeError as error:
+        if "without overflow" not in str(error):
+            raise
+        hint = "--epsilon 0.03" if dtype == "float64" or place.type == "mps" else "--dtype float64"
+        raise CannotCompute(f"a parameter of {theory.act} is no number in {dtype}", hint) from None
     if (save is not None or resume is not None) and not rank():
         saved.write(save or resume or "", signature, found)
     session = Session(str(place), complete, clock(), devices.peak_memory(place))

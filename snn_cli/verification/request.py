@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from snn_cli.architectures import Kind, Stage
 
 DEFAULT_ACT, DEFAULT_EPSILON = "lselu", "0.03"
+_NEW = "run.jsonl"
 
 DEFAULTS: dict[str, Any] = {
     "architecture": "mlp",
@@ -144,11 +145,13 @@ def _level(level: Number) -> float:
 
 def _check_files(save: str | None, resume: str | None) -> None:
     if save is not None and taken(save):
-        raise InputError(f"--save {save} exists, and is not overwritten", f"--resume {save}")
+        hint = f"--save {_NEW}" if os.path.isdir(save) else f"--resume {save}"
+        raise InputError(f"--save {save} exists, and is not overwritten", hint)
     if save is not None and not os.access(os.path.dirname(os.path.abspath(save)), os.W_OK):
-        raise InputError(f"--save {save} is in a folder that is not there or cannot be written to", "--save run.jsonl")
+        raise InputError(f"--save {save} is in a folder that is not there or cannot be written to", f"--save {_NEW}")
     if resume is not None and not os.path.isfile(resume):
-        raise InputError(f"--resume {resume} is no file", f"--save {resume}")
+        begun = _NEW if os.path.exists(resume) else resume
+        raise InputError(f"--resume {resume} is no file", f"--save {begun}")
 
 
 def _bytes(memory: int | str) -> int:
