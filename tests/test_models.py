@@ -806,6 +806,27 @@ def nothing():
 
 number = 3
 shared = make_net()
+
+def images():
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(8 * 8 * 8, 10)
+    )
+
+class Two(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = images()
+
+    def forward(self, x, y):
+        return self.inner(x) + y
+
+class Own(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+
+    def forward(self, x):
+        return self.layer(x.view(-1, 5))
 """
 
 
@@ -889,6 +910,35 @@ def test_simulate_predicts_what_verify_measures(call):
     assert record["gradient_out"] == record["layers"][-1]["gradient"] == 5  # N(0, I) of its five outputs
     last = next(line for line in text.splitlines() if line.startswith("4 "))
     assert last.split()[6] == "1.0"  # as in verify: over that at the model's output
+
+
+@pytest.mark.parametrize("command", ["verify", "simulate"])
+@pytest.mark.parametrize(
+    ("model", "shape", "words", "instead"),
+    [
+        ("images", "3,16,16", ("takes 1 input, and is given 3",), "3x16x16"),
+        ("images", "3x8x8", ("4 (Linear of 512 features)", "x128: RuntimeError", "x3x8x8, the batch first"), "3x16x16"),
+        ("images", "1x16x16", ("0 (Conv2d of 3 channels)",), "3x16x16"),
+        ("images", "16x16", ("0 (Conv2d of 3 channels)", "x16x16: RuntimeError"), "3x16x16"),
+        ("make_net", "33", ("0 (Linear of 32 features)", "x33: RuntimeError"), "32"),
+        ("make_net", "2x33", ("0 (Linear of 32 features)",), "2x32"),
+        ("tokens", "7", ("0 (Embedding)",), "7@10"),
+        ("Two", "3x16x16", ("takes 2 inputs, and is given 1, of shape ",), None),
+        ("Two", "3x16x16,10,10", ("takes 2 inputs, and is given 3",), None),
+        ("Two", "3x8x8,10", ("inner.4 (Linear of 512 features)", "inputs of shapes "), None),
+        ("Own", "4", ("its own forward (Own)", "x4: RuntimeError"), None),
+    ],
+)
+def test_a_shape_that_does_not_suit_the_model(call, folder, command, model, shape, words, instead):  # noqa: ARG001
+    """Which layer refused, what came in, and what to type; typed, it works."""
+    done = call(command, "--model", f"usernets:{model}", "--input", shape)
+    assert (done.code, done.out) == (3, "")
+    error, hint = done.err.splitlines()
+    assert all(each in error for each in words), error
+    assert hint.startswith("hint: --input ")
+    if instead is not None:
+        assert hint == f"hint: --input {instead}"
+        assert call(command, "--model", f"usernets:{model}", "--input", instead).code == 0
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from snn_cli.engine import device as devices
+from snn_cli.engine.refusal import first_line, refused
 from snn_cli.errors import CannotCompute, InputError
 
 if TYPE_CHECKING:
@@ -180,7 +181,7 @@ def measure_model(model: nn.Module, arguments: tuple[Any, ...], named: dict[str,
         try:
             found = torch.autograd.grad(ends, sources, gradients, allow_unused=True)
         except RuntimeError as error:
-            raise CannotCompute(f"the backward pass raises: {_first_line(error)}", None) from None
+            raise CannotCompute(f"the backward pass raises: {first_line(error)}", None) from None
         at_input = [norm(g) for g in found if g is not None] if roots else []
         return Measurement(
             watch.layers(samples),
@@ -210,19 +211,9 @@ def call(model: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) ->
     try:
         return model(*arguments, **named)
     except torch.OutOfMemoryError as error:
-        raise CannotCompute(f"out of memory: {_first_line(error)}", "--batch 1") from None
+        raise CannotCompute(f"out of memory: {first_line(error)}", "--batch 1") from None
     except Exception as error:
-        shapes = ", ".join("x".join(map(str, t.shape)) or "scalar" for t in tensors((arguments, named)))
-        raise CannotCompute(
-            f"the model raises on an input of shape {shapes}, the batch first: {type(error).__name__}: "
-            f"{_first_line(error)}",
-            "--input with the shape of one sample, such as --input 3x64x64",
-        ) from error
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__
+        raise refused(model, arguments, named, tensors((arguments, named)), error) from error
 
 
 def norm(tensor: torch.Tensor) -> torch.Tensor:
