@@ -198,7 +198,7 @@ def _solved_for(
         if mean is not None and mean < LEAST_FAN_IN:
             note = f"epsilon of fan-in {LEAST_FAN_IN}"
         elif len(set(fans)) > 1:
-            note = f"fan-ins from {min(fans):g} to {max(fans):g}"
+            note = f"the harmonic mean of fan-ins from {min(fans):g} to {max(fans):g}"
         solution = solved(act, "auto", fanin=at)
     row = Replaced(target.name, type(target.module).__name__, solution.epsilon, mean, target.aliases, note)
     return _Found(target, solution, row)
