@@ -49,7 +49,8 @@ def kinds(model):
 
 def test_a_shared_activation_is_told_to_be_at_the_harmonic_mean():
     act = nn.ReLU()
-    report = convert(nn.Sequential(nn.Linear(8, 32), act, nn.Linear(32, 288), act, nn.Linear(288, 4)), epsilon="auto")
+    model = nn.Sequential(nn.Linear(8, 32), act, nn.Linear(32, 288), act, nn.Linear(288, 4))
+    report = convert(model, epsilon="auto", batch=torch.randn(2, 8))
     (row,) = report.activations
     assert row.fan_in == round(2 / (1 / 32 + 1 / 288)) == 58
     assert "fan-in 58 (the harmonic mean of fan-ins from 32 to 288)" in str(report)
