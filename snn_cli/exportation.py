@@ -57,8 +57,11 @@ def export(
     name
         Of the function; that of the activation if None, ``activation`` for an expression.
 
+    The function takes and returns an array or tensor of any shape, elementwise; in C a double.
+
     Raises InputError for a value outside its domain, an activation of another form, and a name that is none in the
-    language; NoSolution where the activation cannot be solved.
+    language; NoSolution where the activation cannot be solved. Source: the formulas of theory, section 3; held by
+    test_export.py, which runs the code.
     """
     exporter = exporters.get(to)
     options: dict[str, Any] = {

@@ -21,7 +21,9 @@ def assert_self_normalizing(
 
     Arguments as for `verify_model`, which is run; its report is returned where all is well. Average pooling that every
     path passes is not counted: an average before the head is no failure, a gradient that vanishes behind it is. The
-    message says where and why, and what to do. Raises InputError and CannotCompute as `verify_model`.
+    message says where and why, and what to do. ``max_growth`` is a factor of the squared gradient, either way.
+
+    Raises InputError and CannotCompute as `verify_model`. Source: as for `verify_model`.
     """
     report = verify_model(model, batch, max_growth=max_growth, seed=seed)
     if report.first_violation is not None or report.broken_layer is not None or not report.verdict.within_budget:

@@ -214,6 +214,37 @@ def test_docstrings_of_public_names_are_sound():
         assert warnings_of("\n".join(docstrings.rest(docstring))) == [], name
 
 
+def public():
+    """What computes something in the reference: the functions, and the classes of ``snn_cli.nn``; no record."""
+    pytest.importorskip("torch")
+    import snn_cli.nn
+
+    for room in (snn_cli, snn_cli.nn):
+        for name in room.__all__:
+            found = getattr(room, name)
+            if inspect.isfunction(found) or (inspect.isclass(found) and found.__module__.startswith("snn_cli.nn.")):
+                yield room, name, inspect.getdoc(found)
+
+
+def test_public_functions_say_their_source_and_what_they_raise():
+    """In words of their own, or as another one that does; and what they name is there."""
+    sections = {int(number) for number in re.findall(r"^## (\d+)\.", PAGES["theory.md"], re.MULTILINE)}
+    told = list(public())
+    assert len(told) > 20
+    for room, name, docstring in told:
+        text = " ".join(docstring.split())
+        deferred = [other.strip("`") for other in re.findall(r"(?:source and errors|errors) as for (`+\w+`+)", text)]
+        assert re.search(r"\bRaises? [A-Za-z]", text) or deferred, f"{name}: errors"
+        assert "Source: " in text or re.search(r"source and errors as for `", text), f"{name}: source"
+        for other in deferred:
+            assert "Raises " in inspect.getdoc(getattr(room, other)) or other == "centralize", f"{name}: {other}"
+        errors = set(re.findall(r"\b[A-Z]\w+Error\b|\bNoSolution\b|\bCannotCompute\b|\bMissingExtra\b", text))
+        assert errors <= {*snn_cli.__all__, "AssertionError"}, name
+        assert errors or deferred or "Raises as ``simulate``" in text, name
+        for first, joint, last in re.findall(r"sections? (\d+)(?:(?:, \d+)* (and|to) (\d+))?", text):
+            assert {int(first), int(last or first)} <= sections, f"{name}: section {first} {joint} {last}"
+
+
 def man():
     spec = importlib.util.spec_from_file_location("man", DOCS / "man.py")
     module = importlib.util.module_from_spec(spec)

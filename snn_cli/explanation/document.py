@@ -31,7 +31,8 @@ def explain(solution: Solution, style: str = "text", *, width: int = WIDTH) -> s
 
     Numbers are evaluated from the doubles of the record in as many digits as cancellation takes, then shown as the
     nearest double. Raises InputError for another style, and for a record whose closure or parameters are not those of
-    its family. Held by test_explanation.py against quadrature.
+    its family. Source: theory, sections 2 and 3; the multiplier from the conditions of Karush, Kuhn and Tucker. Held by
+    test_explanation.py against quadrature.
     """
     if solution.act in activations.BASELINES or activations.is_expression(solution.act):
         return in_words(solution, style, width)

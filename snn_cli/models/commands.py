@@ -50,8 +50,12 @@ def verify_model(
     theory
         Whether every layer is held against what random weights of its moments would do.
 
-    Raises InputError for what is no model, CannotCompute where it raises or no gradient comes through. Weights,
+    Squared gradients are norms of a sample's, averaged over the batch; q and mean are over units and samples. Weights,
     buffers, gradients, hooks, mode and random states are afterwards what they were.
+
+    Raises InputError for what is no model, no batch, or a ``max_growth`` below 1, CannotCompute where it raises or no
+    gradient comes through, MissingExtra without torch. Source: autograd measures; what it is held against is theory,
+    sections 1, 4, 5 and 7.
     """
     started = time.perf_counter()
     devices.require_torch()
@@ -83,8 +87,10 @@ def simulate_model(model: torch.nn.Module, batch: Any) -> ModelPrediction:
     """Predict every layer of a live model from the moments of its weights, without a backward pass.
 
     Arguments as for `verify_model`. Layers are read from a forward pass; what theory cannot follow is named in
-    ``unfollowed``, and predicted up to there. Source: theory, sections 1, 4 and 5; branches by the addition rule of
-    block dynamical isometry.
+    ``unfollowed``, and predicted up to there.
+
+    Raises InputError for what is no model or no batch, CannotCompute where the model raises on it, MissingExtra without
+    torch. Source: theory, sections 1, 4, 5 and 7; branches by the addition rule of block dynamical isometry.
     """
     devices.require_torch()
     return prediction(of_batch(model, batch))

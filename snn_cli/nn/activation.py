@@ -259,8 +259,9 @@ class SELU(_SelfNormalizing):
     """SELU, with the parameters that zero mean and unit second moment fix (Klambauer et al., 2017).
 
     ``torch.nn.SELU`` computes the same; this one has a ``solution`` and, if asked, a trained lambda, as ``LSELU`` has.
-    ``solution``, if given, must be SELU's own record. Any shape, to the same shape and type. Raises InputError for
-    another record, and for options outside their domains.
+    ``solution``, if given, must be SELU's own record. Any shape, to the same shape and type. Source: Klambauer et al.,
+    "Self-Normalizing Neural Networks" (2017). Raises InputError for another record, and for options outside their
+    domains.
     """
 
     act = "selu"

@@ -122,8 +122,8 @@ def fan_in(layer: nn.Module) -> float:
     layer
         Linear, Bilinear, Conv1d to Conv3d or ConvTranspose1d to ConvTranspose3d.
 
-    Held by test_nn_init.py::test_fan_in_is_what_a_layer_of_ones_sums. Raises InputError for another module, one without
-    weights yet, or a fan-in of 0.
+    Source: what torch's layers sum; held by test_nn_init.py::test_fan_in_is_what_a_layer_of_ones_sums. Raises
+    InputError for another module, one without weights yet, or a fan-in of 0.
     """
     return geometry(layer).fan_in
 

@@ -58,8 +58,10 @@ def solve(
         and the names of those to solve for. Without ``free`` it is wrapped. With as many free parameters as conditions
         epsilon may be left out where it is the activation's own.
 
-    Raises InputError for a value outside its domain, NoSolution where nothing meets the request, CannotCompute where a
-    proof or an extra is out of reach.
+    Moments are those of ``z ~ N(0, 1)``; with epsilon and gamma they are pure numbers, a layer each. Raises InputError
+    for a value outside its domain, NoSolution where nothing meets the request, CannotCompute where a proof is out of
+    reach, MissingExtra where ``certify`` is not installed. Source: theory, sections 2 and 3 (Chen et al., 2021); the
+    drift of ``"auto"``: section 5 (Hanin and Nica, 2019).
     """
     request = check(
         act,

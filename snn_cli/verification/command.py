@@ -101,8 +101,10 @@ def verify(  # type: ignore[misc]  # the options of the signatures above are the
         Instead of all of those but batch, trials, seed, device, dtype and max_growth: a model of your own, as
         `models.verify_path` takes it; returns a `ModelReport`.
 
-    Raises InputError for a value outside its domain, CannotCompute for a device or memory that is not there,
-    MissingExtra without torch. An interrupt ends the run early; the record then has the note ``partial``.
+    Raises InputError for a value outside its domain, NoSolution where the activation cannot be solved, CannotCompute
+    for a device or memory that is not there and a parameter beyond ``dtype``, MissingExtra without torch. An interrupt
+    ends the run early; the record then has the note ``partial``. Source: what they are held against is theory,
+    sections 4 to 6, by Hotelling's T^2 of the means over networks.
     """
     if model is not None or input is not None or weights_from is not None:
         from snn_cli.models import arguments, verify_path
