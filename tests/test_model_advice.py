@@ -16,7 +16,7 @@ from snn_cli import verify_model  # noqa: E402
 from snn_cli.engine.trace import trace  # noqa: E402
 from snn_cli.nn import SSELU, convert, self_normalizing_init_  # noqa: E402
 from snn_cli.propagation.paths import rectified_again  # noqa: E402
-from snn_cli.propagation.sums import sums  # noqa: E402
+from snn_cli.propagation.sums import remedy, sums  # noqa: E402
 
 CONVERT = 'snn_cli.nn.convert(model, "lselu", epsilon="auto")'
 
@@ -50,10 +50,23 @@ def follow(model: nn.Module, do: str) -> None:
     """Type it."""
     if do.startswith("(x + y)"):
         for module in model.modules():
-            if isinstance(module, Block):
+            if isinstance(module, (Block, Plain)):
                 module.scale = eval(do.partition("/ ")[2])
     else:
         exec(do, {"model": model, "snn_cli": snn_cli, "torch": torch})
+
+
+class Plain(nn.Module):
+    """``x + f(x)`` whose branch has half of the second moment, whatever x is: ReLU with weights of 1/fan-in."""
+
+    scale = 1.0
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.fc1, self.act, self.fc2 = nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width)
+
+    def forward(self, x):
+        return (x + self.fc2(self.act(self.fc1(x)))) / self.scale
 
 
 MODELS = {
@@ -62,6 +75,8 @@ MODELS = {
     "tanh": lambda: perceptron(nn.Tanh),
     "batch norm": lambda: perceptron(nn.ReLU, norm=lambda width: [nn.BatchNorm1d(width)]),
     "residual": residual,
+    "no normalization": lambda: nn.Sequential(*(Plain(64) for _ in range(24))),
+    "sigmoid": lambda: perceptron(nn.Sigmoid),
 }
 
 
@@ -206,7 +221,7 @@ class Sums(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("form", "branches", "growth", "remedy"),
+    ("form", "branches", "growth", "scaled"),
     [
         ("two", 2, 2, "(x + y) / 2**0.5"),
         ("inplace", 2, 2, "(x + y) / 2**0.5"),
@@ -221,13 +236,13 @@ class Sums(nn.Module):
         ("itself", None, None, None),
     ],
 )
-def test_sums_as_they_are_written(form, branches, growth, remedy):
+def test_sums_as_they_are_written(form, branches, growth, scaled):
     model = Sums(form)
     found = sums(trace(model, (torch.randn(4, 16),), {}))
     assert [each.branches for each in found] == ([branches] if branches else [])
     for each in found:
         assert each.growth == pytest.approx(growth, rel=1e-6)
-        assert each.remedy == remedy
+        assert remedy(each.branches, each.whole) == scaled
 
 
 def test_branches_that_are_small_beside_one_are_divided_by_less():
@@ -235,8 +250,9 @@ def test_branches_that_are_small_beside_one_are_divided_by_less():
     made = [node.outputs[0] for node in graph.nodes if node.kind == "weight"]
     (found,) = sums(graph, {made[0]: 4.0, made[1]: 0.4})
     assert found.growth == pytest.approx(1.1)
-    assert found.remedy == f"(x + y) / {math.sqrt(1.1):.3g}"
-    assert sums(graph, {made[0]: 4.0, made[1]: 0.01})[0].remedy == "x + y"
+    assert remedy(2, found.whole) == f"(x + y) / {math.sqrt(1.1):.3g}"
+    assert remedy(2, 1.001) == "x + y"
+    assert remedy(4, 3.9) == "(x + y + ...) / 4**0.5"
     assert sums(graph, {made[0]: 4.0}) == []
 
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from snn_cli.models import allowance
 from snn_cli.models.theory import label, mended, sums_of
-from snn_cli.propagation.sums import Sum
+from snn_cli.propagation.sums import Sum, remedy
 from snn_cli.records import Advice
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from snn_cli.models.theory import Call, Theory
     from snn_cli.records import ModelLayer, ModelReport
@@ -21,9 +21,9 @@ MOST_ADVICE = 5
 _MOST_CAUSES = 2
 _NOTICED = 0.05  # gain off by this share is worth a word
 _UNASKED = 10.0  # the factor of a budget that nobody gave
-_CONVERT = 'snn_cli.nn.convert(model, "lselu", epsilon="auto")'
+_GATES = frozenset(["Sigmoid", "Hardsigmoid", "LogSigmoid"])  # what convert leaves, unless it is named
 
-Parts = dict[str, list[tuple[float, "ModelLayer | Sum"]]]
+Part = list[tuple[float, "ModelLayer | Sum"]]
 
 
 def advice(
@@ -119,31 +119,33 @@ def _causes(report: ModelReport, violation: int | None, calls: Sequence[Call], t
     if violation is not None:
         relative = farthest(report, violation, calls)[1]
         sign = 1.0 if relative is None or relative >= 1 else -1.0
-    parts = _parts(report, violation or 0, calls, sums_of(theory))
+    means = mended(theory)
+    parts = _parts(report, violation or 0, calls, sums_of(theory), means)
     totals = {code: sum(log for log, _ in of_code) for code, of_code in parts.items()}
     codes = [
         code
         for code in sorted(totals, key=lambda code: -sign * totals[code])
         if parts[code] and not sign * totals[code] < max(_NOTICED, 0.2 * _limit(report))
     ]
-    means = mended(theory)
-    beyond = not parts["normalization"] and abs(sum(map(math.log, means))) > _limit(report)
+    beyond = not parts["normalization"] and abs(sum(map(math.log, means.values()))) > _limit(report)
     if beyond and "gain" in codes and "activation" not in codes:
         codes.insert(codes.index("gain") + 1, "activation")
     found: list[Advice] = []
     for code in codes[:_MOST_CAUSES]:
-        most = max(parts[code], key=lambda part: sign * part[0])[1] if parts[code] else None
-        one = _cause(code, most, report, calls, means, beyond or bool(parts["normalization"]))
+        one = _cause(code, parts[code], sign, report, calls, means, beyond or bool(parts["normalization"]))
         found.append(one._replace(do=None) if one.do in [other.do for other in found] else one)
     return found
 
 
-def _parts(report: ModelReport, first: int, calls: Sequence[Call], sums: Sequence[Sum]) -> Parts:
+def _parts(
+    report: ModelReport, first: int, calls: Sequence[Call], sums: Sequence[Sum], means: Mapping[int, float]
+) -> dict[str, Part]:
     """By code: what each layer and each sum from ``first`` on does to the log gradient.
 
+    Of an activation counts what is left with the gain that keeps q, which is that of the weights: ``means``.
     A gain or a sum in front of a normalization is taken out by it, and is the normalization's, forward and backward.
     """
-    found: Parts = {"gain": [], "activation": [], "sum": [], "normalization": [], "pooling": []}
+    found: dict[str, Part] = {"gain": [], "activation": [], "sum": [], "normalization": [], "pooling": []}
     start = calls[first].number
     for each in sums:
         if start is None or each.number > start:
@@ -152,13 +154,13 @@ def _parts(report: ModelReport, first: int, calls: Sequence[Call], sums: Sequenc
         if row.gain and row.gain_kept:
             code = "normalization" if place.normalized else "gain"
             found[code].append((_excess(row.gain, row.gain_kept), row))
+        elif place.number is not None and place.number in means:
+            found["activation"].append((math.log(means[place.number]), row))
         elif row.fan_in is None and row.growth and row.growth > 0:
             if "Norm" in row.kind:
                 found["normalization"].append((math.log(row.growth), row))
             elif place.kind == "average":
                 found["pooling"].append((math.log(row.growth * place.averaged_in / place.averaged), row))
-            elif place.kind == "activation" and row.growth_theory is not None and row.q and row.q > 0:
-                found["activation"].append((_left_over(report, row), row))
     return found
 
 
@@ -167,34 +169,43 @@ def _excess(gain: float, kept: float) -> float:
     return 2 * math.log(gain / kept)
 
 
-def _left_over(report: ModelReport, row: ModelLayer) -> float:
-    """Of an activation counts what the gain that keeps q leaves: that of the weights behind it."""
-    assert row.growth is not None
-    behind = report.layers[report.layers.index(row) + 1 :]
-    after = next((layer.gain_kept for layer in behind if layer.gain_kept), None)
-    return math.log(row.growth) + 2 * math.log(after) if after else 0.0
-
-
 def _cause(
     code: str,
-    most: ModelLayer | Sum | None,
+    parts: Part,
+    sign: float,
     report: ModelReport,
     calls: Sequence[Call],
-    means: Sequence[float],
+    means: Mapping[int, float],
     converted: bool,
 ) -> Advice:
-    """``most``: what has the largest part; ``means``: growths across activations and the gains that keep q;
-    ``converted``: whether no weights alone mend the model."""
-    if isinstance(most, Sum):
-        return Advice(code, label(most.name, most.call), most.growth, None, most.remedy if code == "sum" else _CONVERT)
+    """``sign``: of the log growth that there is too much of; ``converted``: whether no weights alone mend the model."""
+    most = max(parts, key=lambda part: sign * part[0])[1] if parts else None
     name = None if most is None else most.name
     if code == "activation":
         room = _limit(report) / max(report.depth, len(means))
-        return Advice(code, name, math.exp(sum(map(math.log, means)) / len(means)), math.exp(room), _CONVERT)
+        mean = math.exp(sum(map(math.log, means.values())) / len(means))
+        return Advice(code, name, mean, math.exp(room), _convert(report, calls, means))
     assert most is not None
+    if isinstance(most, Sum):
+        do = _scaled(most, parts) if code == "sum" else _convert(report, calls, means)
+        return Advice(code, label(most.name, most.call), most.growth, None, do)
     if code == "gain":
-        return Advice(code, name, most.gain, most.gain_kept, _CONVERT if converted else _drawn(most, report, calls))
-    return Advice(code, name, most.growth, None, _CONVERT if code == "normalization" else None)
+        do = _convert(report, calls, means) if converted else _drawn(most, report, calls)
+        return Advice(code, name, most.gain, most.gain_kept, do)
+    return Advice(code, name, most.growth, None, _convert(report, calls, means) if code == "normalization" else None)
+
+
+def _convert(report: ModelReport, calls: Sequence[Call], means: Mapping[int, float]) -> str:
+    """Other activations, and weights for them; what mostly is a gate has to be named."""
+    kinds = {row.kind for row, place in zip(report.layers, calls, strict=True) if place.number in means} & _GATES
+    more = f", activations=[{', '.join(f'torch.nn.{kind}' for kind in sorted(kinds))}]" if kinds else ""
+    return f'snn_cli.nn.convert(model, "lselu", epsilon="auto"{more})'
+
+
+def _scaled(most: Sum, parts: Part) -> str:
+    """One sum for all with as many branches as that one."""
+    alike = [each.whole for _, each in parts if isinstance(each, Sum) and each.branches == most.branches]
+    return remedy(most.branches, math.exp(sum(map(math.log, alike)) / len(alike)))
 
 
 def _drawn(row: ModelLayer, report: ModelReport, calls: Sequence[Call]) -> str:

@@ -128,23 +128,26 @@ def sums_of(theory: Theory | None) -> list[Sum]:
     return sums(theory.graph, {node.outputs[0]: step.state.q for node, step in states if step.state is not None})
 
 
-def mended(theory: Theory | None) -> list[float]:
-    """Of each activation: by what the squared gradient changes across it and weights of the gain that keeps ``q = 1``.
+def mended(theory: Theory | None) -> dict[int, float]:
+    """By what the squared gradient changes across an activation and weights of the gain that keeps ``q = 1``.
 
-    That is ``E[f'(z)^2] / E[f(z)^2]`` for ``z ~ N(0, 1)``; theory, section 4. Gates are left out.
+    That is ``E[f'(z)^2] / E[f(z)^2]`` for ``z ~ N(0, 1)``; theory, section 4. By the number of its operation; gates are
+    left out.
     """
     if theory is None:
-        return []
+        return {}
     readers = Readers(theory.graph)
-    functions = [
-        node.data for node in theory.graph.nodes if node.kind == "activation" and not readers.multiply(node.outputs[0])
-    ]
-    found: dict[Function, float] = {}
-    for function in set(functions):
-        moments = function_moments(function, 0.0, 1.0)
-        if moments.second_moment > 0 and moments.chi > 0:
-            found[function] = moments.chi / moments.second_moment
-    return [found[function] for function in functions if function in found]
+    functions: dict[int, Function] = {
+        number: node.data
+        for number, node in enumerate(theory.graph.nodes)
+        if node.kind == "activation" and not readers.multiply(node.outputs[0])
+    }
+    moments = {function: function_moments(function, 0.0, 1.0) for function in set(functions.values())}
+    return {
+        number: moments[function].chi / moments[function].second_moment
+        for number, function in functions.items()
+        if moments[function].second_moment > 0 and moments[function].chi > 0
+    }
 
 
 def predictions(theories: Sequence[Theory]) -> dict[tuple[str, int], Predicted]:

@@ -19,7 +19,7 @@ from snn_cli.nn.dropout import SelfNormalizingDropout
 from snn_cli.nn.fan import OPAQUE, WEIGHT_LAYERS, fan_in
 from snn_cli.nn.init import check_weights, initialize
 from snn_cli.nn.solved import solved
-from snn_cli.propagation.sums import sums
+from snn_cli.propagation.sums import remedy, sums
 from snn_cli.records import Conversion, Left, Removed, Replaced, Solution
 
 __all__ = ["Conversion", "convert"]
@@ -202,8 +202,9 @@ def _sums(model: nn.Module, batch: Any) -> Iterator[Left]:
             module.training = training
     for each in sums(graph):
         if abs(math.log(each.growth)) > _SCALED:
-            growth = f"its second moment is {each.growth:.3g} times that of a branch; {each.remedy} keeps it"
-            yield Left(each.name, f"sum of {each.branches} branches behind it", growth)
+            growth = f"its second moment is {each.growth:.3g} times that of a branch"
+            kept = f"{remedy(each.branches, each.whole)} keeps it"
+            yield Left(each.name, f"sum of {each.branches} branches behind it", f"{growth}; {kept}")
 
 
 def _solved_for(

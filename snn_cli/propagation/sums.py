@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from snn_cli.graph import Graph, Node
 
 
+_ALIKE = 0.8
+"""Branches that add up to this share of their number times the largest count as alike, as self-normalizing ones become."""
+
+
 class Sum(NamedTuple):
     """One sum, of three branches and more as well.
 
@@ -38,14 +42,14 @@ class Sum(NamedTuple):
     growth: float
     whole: float
 
-    @property
-    def remedy(self) -> str:
-        """The sum that keeps the second moment, of branches that are alike or of one beside which others are small."""
-        names = "x + y" if self.branches == 2 else "x + y + z" if self.branches == 3 else "x + y + ..."
-        if self.whole**2 > self.branches:
-            return f"({names}) / {self.branches}**0.5"
-        divisor = f"{math.sqrt(self.whole):.3g}"
-        return names if divisor == "1" else f"({names}) / {divisor}"
+
+def remedy(branches: int, whole: float) -> str:
+    """The sum that keeps the second moment, of branches that are alike or of one beside which others are smaller."""
+    names = "x + y" if branches == 2 else "x + y + z" if branches == 3 else "x + y + ..."
+    if whole > _ALIKE * branches:
+        return f"({names}) / {branches}**0.5"
+    divisor = f"{math.sqrt(whole):.3g}"
+    return names if divisor == "1" else f"({names}) / {divisor}"
 
 
 class _Branch(NamedTuple):
