@@ -78,7 +78,7 @@ def test_python_blocks_run_and_their_comments_hold(tmp_path):
         "howto/model.md",
         "howto/normalization.md",
     }
-    assert sum(counts.values()) == 8
+    assert sum(counts.values()) == 11
     run_all = "import pathlib, runpy; [runpy.run_path(str(path)) for path in sorted(pathlib.Path().glob('*.py'))]"
     done = subprocess.run([sys.executable, "-c", run_all], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr

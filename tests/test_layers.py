@@ -40,7 +40,7 @@ ALLOWED = {
     "training": FOUNDATION
     | {"activations", "ensembles", "architectures", "solver", "simulation", "engine", "nn", "data"},
     "testing": {"models", "records", "reports"},
-    "nn": {"exact", "records", "solver", "activations", "ensembles"},
+    "nn": {"exact", "records", "solver", "activations", "ensembles", "engine", "propagation"},
     "analysis": FOUNDATION | {"activations", "gaussian", "propagation", "simulation"},
     "exporters": {"activations"},
     "exportation": FOUNDATION | {"activations", "exporters", "solver", "simulation"},

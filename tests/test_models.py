@@ -606,7 +606,7 @@ def test_an_activation_that_grows_is_named():
     codes = [advice.code for advice in report.advice]
     assert codes[:2] == ["violation", "activation"]
     assert report.advice[1].value == pytest.approx(1.07, abs=0.15)
-    assert report.advice[1].do.startswith("snn solve --act lselu --epsilon 0.0")
+    assert report.advice[1].do == 'snn_cli.nn.convert(model, "lselu", epsilon="auto")'
 
 
 def test_a_mean_in_the_weights_is_named():

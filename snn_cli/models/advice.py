@@ -7,28 +7,33 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from snn_cli.models import allowance
+from snn_cli.models.theory import label, mended, sums_of
+from snn_cli.propagation.sums import Sum, remedy
 from snn_cli.records import Advice
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from snn_cli.models.theory import Call
+    from snn_cli.models.theory import Call, Theory
     from snn_cli.records import ModelLayer, ModelReport
 
 MOST_ADVICE = 5
 _MOST_CAUSES = 2
 _NOTICED = 0.05  # gain off by this share is worth a word
 _UNASKED = 10.0  # the factor of a budget that nobody gave
+_GATES = frozenset(["Sigmoid", "Hardsigmoid", "LogSigmoid"])  # what convert leaves, unless it is named
 
-Parts = dict[str, list[tuple[float, "ModelLayer"]]]
+Part = list[tuple[float, "ModelLayer | Sum"]]
 
 
-def advice(report: ModelReport, violation: int | None, calls: Sequence[Call]) -> tuple[Advice, ...]:
+def advice(
+    report: ModelReport, violation: int | None, calls: Sequence[Call], theory: Theory | None
+) -> tuple[Advice, ...]:
     """``violation``: the layer at which the gradient leaves the budget; ``calls``: of the layers."""
     found = [
         *_broken(report),
         *_violated(report, violation, calls),
-        *_causes(report, violation, calls),
+        *_causes(report, violation, calls, theory),
         *_means(report),
         *_size(report),
         *_unexpected(report),
@@ -102,8 +107,11 @@ def _counted(report: ModelReport) -> float | None:
     return None if growth is None else growth + math.log(report.averaged or 1)
 
 
-def _causes(report: ModelReport, violation: int | None, calls: Sequence[Call]) -> list[Advice]:
-    """Where the gradient is gained or lost: in the weights' gains, in activations, normalizations, average pooling."""
+def _causes(report: ModelReport, violation: int | None, calls: Sequence[Call], theory: Theory | None) -> list[Advice]:
+    """Where the gradient is gained or lost: in weights' gains, activations, sums, normalizations, average pooling.
+
+    Only the first of two findings with the same remedy has it.
+    """
     growth = _counted(report)
     if violation is None and (growth is None or abs(growth) <= _limit(report)):
         return []
@@ -111,34 +119,48 @@ def _causes(report: ModelReport, violation: int | None, calls: Sequence[Call]) -
     if violation is not None:
         relative = farthest(report, violation, calls)[1]
         sign = 1.0 if relative is None or relative >= 1 else -1.0
-    parts = _parts(report, violation or 0, calls)
+    means = mended(theory)
+    parts = _parts(report, violation or 0, calls, sums_of(theory), means)
     totals = {code: sum(log for log, _ in of_code) for code, of_code in parts.items()}
-    found = []
-    for code in sorted(totals, key=lambda code: -sign * totals[code]):
-        if not parts[code] or sign * totals[code] < max(_NOTICED, 0.2 * _limit(report)):
-            continue
-        row = max(parts[code], key=lambda part: sign * part[0])[1]
-        found.append(_cause(code, row, totals[code], len(parts[code]), report))
-    return found[:_MOST_CAUSES]
+    codes = [
+        code
+        for code in sorted(totals, key=lambda code: -sign * totals[code])
+        if parts[code] and not sign * totals[code] < max(_NOTICED, 0.2 * _limit(report))
+    ]
+    beyond = not parts["normalization"] and abs(sum(map(math.log, means.values()))) > _limit(report)
+    if beyond and "gain" in codes and "activation" not in codes:
+        codes.insert(codes.index("gain") + 1, "activation")
+    found: list[Advice] = []
+    for code in codes[:_MOST_CAUSES]:
+        one = _cause(code, parts[code], sign, report, calls, means, beyond or bool(parts["normalization"]))
+        found.append(one._replace(do=None) if one.do in [other.do for other in found] else one)
+    return found
 
 
-def _parts(report: ModelReport, first: int, calls: Sequence[Call]) -> Parts:
-    """By code: what each layer from ``first`` on does to the log gradient.
+def _parts(
+    report: ModelReport, first: int, calls: Sequence[Call], sums: Sequence[Sum], means: Mapping[int, float]
+) -> dict[str, Part]:
+    """By code: what each layer and each sum from ``first`` on does to the log gradient.
 
-    A gain in front of a normalization is taken out by it, and is the normalization's, forward and backward.
+    Of an activation counts what is left with the gain that keeps q, which is that of the weights: ``means``.
+    A gain or a sum in front of a normalization is taken out by it, and is the normalization's, forward and backward.
     """
-    found: Parts = {"gain": [], "activation": [], "normalization": [], "pooling": []}
-    for i, (row, place) in enumerate(zip(report.layers[first:], calls[first:], strict=True), first):
+    found: dict[str, Part] = {"gain": [], "activation": [], "sum": [], "normalization": [], "pooling": []}
+    start = calls[first].number
+    for each in sums:
+        if start is None or each.number > start:
+            found["normalization" if each.normalized else "sum"].append((math.log(each.growth), each))
+    for row, place in zip(report.layers[first:], calls[first:], strict=True):
         if row.gain and row.gain_kept:
-            code = "normalization" if _normalized(report, i) else "gain"
+            code = "normalization" if place.normalized else "gain"
             found[code].append((_excess(row.gain, row.gain_kept), row))
+        elif place.number is not None and place.number in means:
+            found["activation"].append((math.log(means[place.number]), row))
         elif row.fan_in is None and row.growth and row.growth > 0:
             if "Norm" in row.kind:
                 found["normalization"].append((math.log(row.growth), row))
             elif place.kind == "average":
                 found["pooling"].append((math.log(row.growth * place.averaged_in / place.averaged), row))
-            elif place.kind == "activation" and row.growth_theory is not None and row.q and row.q > 0:
-                found["activation"].append((_left_over(report, row), row))
     return found
 
 
@@ -147,46 +169,61 @@ def _excess(gain: float, kept: float) -> float:
     return 2 * math.log(gain / kept)
 
 
-def _normalized(report: ModelReport, i: int) -> bool:
-    """Whether the layer that is called next is a normalization."""
-    return i + 1 < len(report.layers) and "Norm" in report.layers[i + 1].kind
+def _cause(
+    code: str,
+    parts: Part,
+    sign: float,
+    report: ModelReport,
+    calls: Sequence[Call],
+    means: Mapping[int, float],
+    converted: bool,
+) -> Advice:
+    """``sign``: of the log growth that there is too much of; ``converted``: whether no weights alone mend the model."""
+    most = max(parts, key=lambda part: sign * part[0])[1] if parts else None
+    name = None if most is None else most.name
+    if code == "activation":
+        room = _limit(report) / max(report.depth, len(means))
+        mean = math.exp(sum(map(math.log, means.values())) / len(means))
+        return Advice(code, name, mean, math.exp(room), _convert(report, calls, means))
+    assert most is not None
+    if isinstance(most, Sum):
+        do = _scaled(most, parts) if code == "sum" else _convert(report, calls, means)
+        return Advice(code, label(most.name, most.call), most.growth, None, do)
+    if code == "gain":
+        do = _convert(report, calls, means) if converted else _drawn(most, report, calls)
+        return Advice(code, name, most.gain, most.gain_kept, do)
+    return Advice(code, name, most.growth, None, _convert(report, calls, means) if code == "normalization" else None)
 
 
-def _redrawn(report: ModelReport) -> str | None:
-    """What draws all weights anew, where most gains are off: with the deviation that most layers want."""
+def _convert(report: ModelReport, calls: Sequence[Call], means: Mapping[int, float]) -> str:
+    """Other activations, and weights for them; what mostly is a gate has to be named."""
+    kinds = {row.kind for row, place in zip(report.layers, calls, strict=True) if place.number in means} & _GATES
+    more = f", activations=[{', '.join(f'torch.nn.{kind}' for kind in sorted(kinds))}]" if kinds else ""
+    return f'snn_cli.nn.convert(model, "lselu", epsilon="auto"{more})'
+
+
+def _scaled(most: Sum, parts: Part) -> str:
+    """One sum for all with as many branches as that one."""
+    alike = [each.whole for _, each in parts if isinstance(each, Sum) and each.branches == most.branches]
+    return remedy(most.branches, math.exp(sum(map(math.log, alike)) / len(alike)))
+
+
+def _drawn(row: ModelLayer, report: ModelReport, calls: Sequence[Call]) -> str:
+    """What draws weights anew: all of them, where most gains are off, with the deviation that most layers want."""
     gains = [
-        (row.gain, row.gain_kept)
-        for i, row in enumerate(report.layers)
-        if row.gain and row.gain_kept and not _normalized(report, i)
+        (each.gain, each.gain_kept)
+        for each, place in zip(report.layers, calls, strict=True)
+        if each.gain and each.gain_kept and not place.normalized
     ]
     off = sum(abs(_excess(*each)) > _NOTICED for each in gains)
     if off < 3 or 2 * off < len(gains):
-        return None
-    sigma = float(median(kept for _, kept in gains))
-    return f"snn_cli.nn.self_normalizing_init_(model{'' if abs(sigma - 1) < 1e-9 else f', sigma_w={sigma:.6g}'})"
-
-
-def _left_over(report: ModelReport, row: ModelLayer) -> float:
-    """Of an activation counts what the gain that keeps q leaves: that of the weights behind it."""
-    assert row.growth is not None
-    behind = report.layers[report.layers.index(row) + 1 :]
-    after = next((layer.gain_kept for layer in behind if layer.gain_kept), None)
-    return math.log(row.growth) + 2 * math.log(after) if after else 0.0
-
-
-def _cause(code: str, row: ModelLayer, total: float, count: int, report: ModelReport) -> Advice:
-    """``row``: the layer that has the largest part in ``total``, of so many."""
-    if code == "gain" and row.gain_kept is not None and row.fan_in:
+        assert row.gain_kept is not None
+        assert row.fan_in
         deviation = row.gain_kept / math.sqrt(row.fan_in)
         name = row.name.partition("#")[0]
-        one = f"torch.nn.init.normal_(model.get_submodule({name!r}).weight, 0, {deviation:.6g})"
-        return Advice("gain", row.name, row.gain, row.gain_kept, _redrawn(report) or one)
-    if code == "activation":
-        room = _limit(report) / max(report.depth, count)
-        do = f"snn solve --act lselu --epsilon {math.expm1(min(room, 0.5)):.3g}"
-        return Advice("activation", row.name, math.exp(total / count), math.exp(room), do)
-    converted = 'snn_cli.nn.convert(model, "lselu", epsilon="auto")' if code == "normalization" else None
-    return Advice(code, row.name, row.growth, None, converted)
+        return f"torch.nn.init.normal_(model.get_submodule({name!r}).weight, 0, {deviation:.6g})"
+    sigma = float(median(kept for _, kept in gains))
+    return f"snn_cli.nn.self_normalizing_init_(model{'' if abs(sigma - 1) < 1e-9 else f', sigma_w={sigma:.6g}'})"
 
 
 def _means(report: ModelReport) -> list[Advice]:

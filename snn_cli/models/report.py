@@ -94,7 +94,7 @@ def report(trials: Trials) -> ModelReport:
     )
     if violation is not None:
         found = replace(found, violation_at=farthest(found, violation, calls)[0])
-    return replace(found, advice=advice(found, violation, calls))
+    return replace(found, advice=advice(found, violation, calls, next(iter(trials.theories), None)))
 
 
 def _check_alike(measured: Sequence[Measurement]) -> None:

@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from snn_cli.models import allowance
 from snn_cli.models.case import graph as graph_of
 from snn_cli.models.seen import geometric
-from snn_cli.propagation.model import propagate
-from snn_cli.propagation.paths import Averages, resting
+from snn_cli.propagation.model import function_moments, propagate
+from snn_cli.propagation.paths import Averages, Readers, resting
+from snn_cli.propagation.sums import sums
 from snn_cli.records import ModelEstimates, ModelLayer, ModelPrediction
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from snn_cli.graph import Graph, Node
+    from snn_cli.graph import Function, Graph, Node
     from snn_cli.models.case import Case
     from snn_cli.propagation.model import Step
+    from snn_cli.propagation.sums import Sum
 
 
 class Theory(NamedTuple):
@@ -38,7 +40,8 @@ class Call(NamedTuple):
     """Where one call of a layer is in the model.
 
     ``number``, ``kind``: of its operation; ``averaged``, ``averaged_in``: positions that pooling on every path averages
-    behind its output and behind its input; ``rests``: whether what theory cannot follow feeds it.
+    behind its output and behind its input; ``rests``: whether what theory cannot follow feeds it; ``normalized``:
+    whether all that reads it is normalization.
     """
 
     number: int | None = None
@@ -46,6 +49,7 @@ class Call(NamedTuple):
     averaged: int = 1
     averaged_in: int = 1
     rests: bool = False
+    normalized: bool = False
 
 
 def trace(case: Case) -> Theory:
@@ -106,11 +110,43 @@ def calls(graph: Graph | None) -> dict[tuple[str, int], Call]:
     """By the name of a layer and the number of its call."""
     if graph is None:
         return {}
-    averages, unsure = Averages(graph), resting(graph)
+    averages, unsure, readers = Averages(graph), resting(graph), Readers(graph)
     return {
-        (node.name, node.call): Call(number, node.kind, *averages.across(number), number in unsure)
+        (node.name, node.call): Call(
+            number, node.kind, *averages.across(number), number in unsure, readers.normalize(node.outputs[0])
+        )
         for number, node in enumerate(graph.nodes)
         if node.call >= 0
+    }
+
+
+def sums_of(theory: Theory | None) -> list[Sum]:
+    """None without a theory."""
+    if theory is None:
+        return []
+    states = zip(theory.graph.nodes, theory.steps, strict=True)
+    return sums(theory.graph, {node.outputs[0]: step.state.q for node, step in states if step.state is not None})
+
+
+def mended(theory: Theory | None) -> dict[int, float]:
+    """By what the squared gradient changes across an activation and weights of the gain that keeps ``q = 1``.
+
+    That is ``E[f'(z)^2] / E[f(z)^2]`` for ``z ~ N(0, 1)``; theory, section 4. By the number of its operation; gates are
+    left out.
+    """
+    if theory is None:
+        return {}
+    readers = Readers(theory.graph)
+    functions: dict[int, Function] = {
+        number: node.data
+        for number, node in enumerate(theory.graph.nodes)
+        if node.kind == "activation" and not readers.multiply(node.outputs[0])
+    }
+    moments = {function: function_moments(function, 0.0, 1.0) for function in set(functions.values())}
+    return {
+        number: moments[function].chi / moments[function].second_moment
+        for number, function in functions.items()
+        if moments[function].second_moment > 0 and moments[function].chi > 0
     }
 
 

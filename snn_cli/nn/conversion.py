@@ -10,7 +10,8 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from snn_cli.errors import InputError, nearest
+from snn_cli.engine.trace import trace
+from snn_cli.errors import InputError, SnnError, nearest
 from snn_cli.exact import Number, positive_integer
 from snn_cli.nn.activation import FAMILIES, _SelfNormalizing, built
 from snn_cli.nn.centralization import CentralizedActivation
@@ -18,6 +19,7 @@ from snn_cli.nn.dropout import SelfNormalizingDropout
 from snn_cli.nn.fan import OPAQUE, WEIGHT_LAYERS, fan_in
 from snn_cli.nn.init import check_weights, initialize
 from snn_cli.nn.solved import solved
+from snn_cli.propagation.sums import remedy, sums
 from snn_cli.records import Conversion, Left, Removed, Replaced, Solution
 
 __all__ = ["Conversion", "convert"]
@@ -42,6 +44,9 @@ NORMALIZATIONS: tuple[type[nn.Module], ...] = (
 """What becomes the identity; the first are all batch and instance normalizations."""
 
 _READS_ITS_OWN = "its forward pass reads its own modules"
+
+_SCALED = 0.05
+"""A sum whose second moment is that of its branches, up to this logarithm, is scaled as it should be."""
 
 LEAST_FAN_IN = 32
 """Below this the expansion behind ``epsilon="auto"`` is not to be trusted, and its epsilon is that of this fan-in."""
@@ -85,9 +90,9 @@ def convert(
     depth
         Number of layers that the gradient passes; None: the model's weight layers.
     batch
-        A tensor, or a tuple or dict of arguments: the model is run on it once, in evaluation and without gradients, to
-        see which layer follows which activation. None: the order in which the modules were registered, which is the
-        same for ``nn.Sequential``.
+        A tensor, or a tuple or dict of arguments: the model is run on it twice, in evaluation and without gradients, to
+        see which layer follows which activation, and where branches meet in a sum. None: the order in which the modules
+        were registered, which is the same for ``nn.Sequential``.
     weights, generator
         As for ``self_normalizing_init_``; ``init=False`` leaves weights as they are.
     trainable
@@ -97,7 +102,8 @@ def convert(
     activations, normalizations
         Further classes of modules to be treated as such.
 
-    Sums of branches are not scaled: a residual stream grows by each branch. A layer made without a bias has none, also
+    Sums of branches are not scaled, as they are no modules: a residual stream grows by each branch. With ``batch`` the
+    report names them, and what keeps the second moment. A layer made without a bias has none, also
     where a normalization's shift was one. Dropout stays, and the report says so: ``SelfNormalizingDropout`` keeps the
     second moment. So do Sigmoid, Softmax and gates; Tanh and its like after the last weight layer; and what is inside
     torch's attention, transformer and recurrent modules. A ``CentralizedActivation`` around what is replaced starts
@@ -126,6 +132,8 @@ def convert(
         raise _nothing(model, plan, functions)
     if not plan.activations and batch is None:
         left.append(Left("", "activations", "none is a module; give batch to see which are called as functions"))
+    if batch is not None:
+        left += _sums(model, batch)
     count = positive_integer(depth, "depth", example="depth=100") if depth is not None else len(plan.layers)
     if not count:
         kinds = ", ".join(kind.__name__ for kind in WEIGHT_LAYERS)
@@ -178,6 +186,25 @@ def _left(plan: _Plan, functions: list[str], feeds: dict[int, list[float | None]
     for target in plan.activations:
         if isinstance(target.module, SHAPING) and feeds.get(id(target.module), [None]) == [None]:
             yield Left(target.name, type(target.module).__name__, "after the last weight layer it shapes the output")
+
+
+def _sums(model: nn.Module, batch: Any) -> Iterator[Left]:
+    """Sums of branches that each have a second moment of 1 once they are converted, where the sum has not."""
+    modes = {module: module.training for module in model.modules()}
+    try:
+        model.eval()
+        graph = trace(model, *_arguments(batch))
+    except SnnError as error:
+        yield Left("", "sums of branches", f"not looked for: {error}")
+        return
+    finally:
+        for module, training in modes.items():
+            module.training = training
+    for each in sums(graph):
+        if abs(math.log(each.growth)) > _SCALED:
+            growth = f"its second moment is {each.growth:.3g} times that of a branch"
+            kept = f"{remedy(each.branches, each.whole)} keeps it"
+            yield Left(each.name, f"sum of {each.branches} branches behind it", f"{growth}; {kept}")
 
 
 def _solved_for(

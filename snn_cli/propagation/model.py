@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from snn_cli.propagation.paths import rectified_again
 from snn_cli.propagation.quadrature import EDGE, panels
 
 if TYPE_CHECKING:
@@ -231,6 +232,7 @@ class _Forward:
         self.factors: list[_Factor | None] = []
         self.tolerances: dict[int, float] = {}
         self.keeps: dict[int, float] = {}
+        self._again = rectified_again(graph)
         for number, node in enumerate(graph.nodes):
             inputs = [self.states.get(i) for i in node.inputs]
             made, factor = self._step(number, node, inputs)
@@ -258,7 +260,7 @@ class _Forward:
         if node.kind == "weight":
             return self._weight(number, node.data, first)
         if node.kind == "activation":
-            return self._activation(node, first)
+            return self._activation(number, node, first)
         if node.kind == "add":
             return self._add(node, states), still
         if node.kind == "shift":
@@ -342,7 +344,7 @@ class _Forward:
             slack=_border(w),
         )
 
-    def _activation(self, node: Node, x: State) -> tuple[State | None, _Factor | None]:
+    def _activation(self, number: int, node: Node, x: State) -> tuple[State | None, _Factor | None]:
         variance = x.q - x.mean * x.mean
         if not variance > 0:
             return None, None
@@ -367,7 +369,7 @@ class _Forward:
             source=(node.data, x.mean, variance),
         )
         spread = 3 * (m.kappa - 1) / x.independent(node.sizes[0]) + m.steepness**2 * x.variance
-        assumed += m.steepness**2 * x.assumed
+        assumed += m.steepness**2 * x.assumed + (ASSUMED if number in self._again else 0.0)
         return made, _Factor(m.chi, spread, spread, assumed, abs(m.steepness) * x.slack)
 
     def _norm(self, norm: Norm, x: State | None, node: Node) -> tuple[State | None, _Factor | None]:

@@ -63,6 +63,58 @@ def resting(graph: Graph) -> frozenset[int]:
     return frozenset(found)
 
 
+class Readers:
+    """What reads each value of a model; -1 is who called it."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._nodes = graph.nodes
+        self._readers: dict[int, list[int]] = {}
+        for number, node in enumerate(graph.nodes):
+            for value in node.inputs:
+                self._readers.setdefault(value, []).append(number)
+        for value in graph.outputs:
+            self._readers.setdefault(value, []).append(-1)
+
+    def only(self, value: int) -> int | None:
+        """The one operation that reads a value; None where there are others, or where it is returned."""
+        readers = self._readers.get(value, [])
+        return readers[0] if len(readers) == 1 and readers[0] >= 0 else None
+
+    def multiply(self, value: int) -> bool:
+        """Whether a value only weighs others, as a gate does."""
+        readers = self._readers.get(value, [])
+        return bool(readers) and all(number >= 0 and self._nodes[number].kind == "multiply" for number in readers)
+
+    def normalize(self, value: int) -> bool:
+        """Whether all that reads a value, scaled and in another shape too, is normalization."""
+        readers = self._readers.get(value, [])
+        return bool(readers) and all(number >= 0 and self._normalizes(number) for number in readers)
+
+    def _normalizes(self, number: int) -> bool:
+        node = self._nodes[number]
+        return node.kind == "norm" or (node.kind in ("pass", "scale") and self.normalize(node.outputs[0]))
+
+
+_SAME_UNITS = frozenset(["pass", "add", "scale", "shift", "concatenate", "average", "maximum", "repeat", "dropout"])
+
+
+def rectified_again(graph: Graph) -> frozenset[int]:
+    """Activations whose output reaches another one without weights in between, as along a residual stream.
+
+    What the second lets through depends on what the first one did: gradients that come back are not independent of it.
+    """
+    reaches: set[int] = set()
+    found = set()
+    for number in reversed(range(len(graph.nodes))):
+        node = graph.nodes[number]
+        reached = not reaches.isdisjoint(node.outputs)
+        if node.kind == "activation" and reached:
+            found.add(number)
+        if node.kind == "activation" or (reached and node.kind in _SAME_UNITS):
+            reaches.update(node.inputs)
+    return frozenset(found)
+
+
 def in_branch(graph: Graph, number: int) -> bool:
     """Whether a path from the model's inputs to what it returns goes around an operation."""
     sources = [i for i, node in enumerate(graph.nodes) if node.kind == "input"]

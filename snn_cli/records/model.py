@@ -56,7 +56,12 @@ class ModelLayer(NamedTuple):
 
 
 class Advice(NamedTuple):
-    """One finding: a code, the layer, the number behind it, what it is held against, and what to type."""
+    """One finding: a code, the layer, the number behind it, what it is held against, and what to type.
+
+    Codes: ``violation`` and ``broken``, where it happens; ``gain`` (of the weights), ``activation``, ``sum`` (of
+    branches), ``normalization`` and ``pooling``, why; ``weight-mean``, ``fan-in``, ``unexpected-q`` and
+    ``unexpected-growth``, what else there is; ``fine`` and ``no-budget``, where there is nothing.
+    """
 
     code: str
     layer: str | None

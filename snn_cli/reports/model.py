@@ -103,6 +103,7 @@ def _sentence(advice: Advice, record: ModelReport, shorten: bool) -> str:
     if advice.code == "fine" and growth is not None:
         growth += math.log(record.averaged or 1)
     where = advice.layer or "the model"
+    most = f", most of all at {advice.layer}" if advice.layer else ""
     if advice.code in ("violation", "fine"):  # as it was typed
         limit = number(advice.limit, True)
     if advice.code == "violation" and advice.value is not None and advice.value < 1:
@@ -114,12 +115,14 @@ def _sentence(advice: Advice, record: ModelReport, shorten: bool) -> str:
         f"{_side(record)}{where}{_around(record)}, where it is x {value}{_but(_averaged(record))}.",
         "gain": f"The weights' gain is why, most of all at {where}: sqrt(fan_in E[w^2]) is {value}, and {limit} keeps "
         "q = 1 there.",
-        "activation": f"The activation is why, most of all at {where}: with its weights' gain mended the squared "
+        "activation": f"The activation is why{most}: with its weights' gain mended the squared "
         f"gradient changes by x {value} a layer, and x {limit} is what this depth and budget bear.",
         "normalization": f"Normalization is why, most of all at {where}, across which the squared gradient changes by "
         f"x {value}.",
         "pooling": f"Average pooling is why, most of all at {where}, across which the squared gradient changes by "
         f"x {value}.",
+        "sum": f"Sums of branches are why, most of all behind {where}: there their second moments add up to {value} "
+        "times the largest, and the squared gradient comes back by all of them.",
         "weight-mean": f"The weights of {where} have a common mean of {value} of their deviations, beyond the "
         f"tolerance of {limit}: a mean of the signal grows there.",
         "fan-in": f"At these widths the squared gradient differs by x {value} from one network to the next, whatever "
