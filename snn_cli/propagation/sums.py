@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 _ALIKE = 0.8
-"""Branches that add up to this share of their number times the largest count as alike, as self-normalizing ones become."""
+"""Branches that add up to this share of their number times the largest count as alike: self-normalizing ones become."""
 
 
 class Sum(NamedTuple):
