@@ -105,6 +105,8 @@ def command(**given: Any) -> int:
             raise
         if record is None:  # another process of the run prints it
             continue
+        if not record.trials:  # interrupted before a network was finished
+            return INTERRUPTED
         report(record)
         records.append(record)
         if "partial" in record.notes:
