@@ -230,6 +230,19 @@ def test_errors(request_, error, words):
         solve(**request_)
 
 
+@pytest.mark.parametrize("step", ["tanh(1e9*x)", "erf(1e50*x)", "sigmoid(1e20*x)", "erf(1e30*(x - 2.7))"])
+def test_a_step_is_not_said_to_have_no_solution(step):
+    """With m near 1 there is one: a^2 = 1.05/E[g'^2]. Doubles do not see it, and warn of nothing."""
+    with pytest.raises(CannotCompute, match="too fast for its slope to be seen") as error:
+        solve(expr=step, epsilon="0.05")
+    assert not isinstance(error.value, NoSolution)
+
+
+def test_hardly_anywhere_but_constant():
+    with pytest.raises(CannotCompute, match="too small a part of the line"):
+        solve(expr="exp(-1e6*x**2)", epsilon="0.05")
+
+
 @pytest.mark.parametrize(
     ("act", "expression", "bound"), [("lselu", LSELU, "l>=1"), ("sselu", SSELU, "l>=1")], ids=["lselu", "sselu"]
 )
