@@ -279,6 +279,26 @@ def test_a_kink_is_followed_where_a_parameter_moves_it(free):
         assert row[names.index("c")] == pytest.approx(-float(mpmath.npdf(c)), rel=1e-8)
 
 
+def test_kinks_are_found_once_for_what_moves_them():
+    """Of the six points of a Jacobian by a, b and c four have the same c, at which others have been."""
+    asked = []
+    plain = find("a*relu(x - c) + b*x")
+    baseline = plain._replace(kinks=lambda mp, params: asked.append(params["c"]) or plain.kinks(mp, params))
+    program = Program(baseline, ("a", "b", "c"), (), Fraction(3, 100), False)
+    search = Search(program)
+    search.moments([1.0, 0.5, 0.25])
+    search.jacobian([1.0, 0.5, 0.25])
+    Search(program, search).jacobian([2.0, -0.5, 0.25])
+    assert len(asked) == len(set(asked)) == 3
+
+
+def test_several_sets_of_parameters_where_doubles_overflow():
+    """``exp(x) - exp(x - k)`` is ``inf - inf`` from 710 on, and tanh of it 1: a row for every set, as one by one."""
+    search = Search(Program(find("p*tanh(exp(exp(x)) - exp(k*x)) + r"), ("p", "r"), (("k", Fraction(60)),), None, True))
+    points = np.array([[0.5, 0.25], [1.5, -0.5], [2.0, 0.0]])
+    assert search._together(points) == pytest.approx(np.array([search.moments(x) for x in points]), rel=1e-12)
+
+
 def test_mirror_images_are_told_apart_by_more_than_noise():
     """With 0.6354921 and 0.6354936 for the same parameter the sign of the others decides."""
     one, other = (Start(0.3, mean, x, ()) for mean, x in ((-0.7, (0.6354921, 1.7)), (0.7, (0.6354936, -1.7))))
