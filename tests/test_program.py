@@ -279,6 +279,16 @@ def test_a_kink_is_followed_where_a_parameter_moves_it(free):
         assert row[names.index("c")] == pytest.approx(-float(mpmath.npdf(c)), rel=1e-8)
 
 
+def test_a_range_that_was_searched_may_be_wider():
+    """dSELU, which has solutions up to 0.15976 where alpha goes to infinity, and none beyond."""
+    dselu = {"expr": "where(x > 0, l*x, l*a*(exp(x) - 1))", "free": "l,a"}
+    with pytest.raises(NoSolution, match=r"up to \S+, and the range may be wider") as error:
+        solve(**dselu, epsilon="0.2")
+    end = solve("dselu", "0.03").feasible_epsilon[1]
+    assert 0.15 < error.value.feasible_epsilon[1] < end
+    assert solve(**dselu, epsilon="0.1595").self_normalizing
+
+
 def test_kinks_are_found_once_for_what_moves_them():
     """Of the six points of a Jacobian by a, b and c four have the same c, at which others have been."""
     asked = []
