@@ -309,8 +309,9 @@ def arrays(root: tree.Node) -> Callable[[Any, Any, Mapping[str, float]], Any]:
         found = np.where(np.isnan(x), x, found)
         lost = np.isnan(found) & ~np.isnan(x)
         if lost.any() and found.shape != x.shape:  # a row for every set of parameters
-            sets = ({n: float(v[i, 0]) if np.ndim(v) else v for n, v in params.items()} for i in range(len(found)))
-            return np.stack([function(np, x, each) for each in sets])
+            columns = {name: np.broadcast_to(value, (len(found), 1)) for name, value in params.items()}
+            rows = ({name: float(column[i, 0]) for name, column in columns.items()} for i in range(len(found)))
+            return np.stack([function(np, x, row) for row in rows])
         if lost.any():
             points, where = np.unique(x[lost], return_inverse=True)
             if len(points) <= _FALLBACKS:
