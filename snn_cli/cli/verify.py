@@ -65,8 +65,8 @@ PASSED_ON = (
     "--max-growth", metavar="F", help="Check: the squared gradient grows or shrinks by no more than this factor."
 )
 @click.option("--profile/--no-profile", default=True, help="With the values of every layer, or without.")
-@options.file("--save", "Keep the numbers of every network.")
-@options.file("--resume", "Add networks to a run that was kept.")
+@options.file("--save", text="Keep the numbers of every network.")
+@options.file("--resume", text="Add networks to a run that was kept.")
 @options.plot
 @options.force
 @model_options
