@@ -238,6 +238,13 @@ def test_a_step_is_not_said_to_have_no_solution(step):
     assert not isinstance(error.value, NoSolution)
 
 
+@pytest.mark.parametrize("expr", ["1e-90*tanh(x)", "tanh(1e-90*x)", "max(x, 100)"])
+def test_too_small_for_doubles_with_zero_mean(expr):
+    """Each an error of the program's own, and no warning of numpy's."""
+    with pytest.raises((NoSolution, CannotCompute)):
+        solve(expr=expr, epsilon="0.05", zero_mean=True)
+
+
 def test_hardly_anywhere_but_constant():
     with pytest.raises(CannotCompute, match="too small a part of the line"):
         solve(expr="exp(-1e6*x**2)", epsilon="0.05")

@@ -38,6 +38,8 @@ def wrap(request: Wrap) -> Solution:
 
     Raises NoSolution where none is in the box and within the bounds, CannotCompute where it cannot be told precisely.
     """
+    import numpy as np
+
     baseline = request.baseline
     epsilon = request.common.epsilon
     auto = epsilon == "auto"
@@ -45,13 +47,14 @@ def wrap(request: Wrap) -> Solution:
     first = epsilon if isinstance(epsilon, Fraction) else Fraction(1, request.common.fan_in or 1)
     problem = Problem(baseline, first, request.common.zero_mean, request.bounds, _fixed(redundant, request.bounds))
     search = Search(problem, landscape(baseline))
-    if auto:
-        from snn_cli.program import drift
+    with np.errstate(all="ignore"):  # of an f that is as good as constant, or too large: what is not finite is no place
+        if auto:
+            from snn_cli.program import drift
 
-        assert request.common.fan_in is not None
-        problem = replace(problem, epsilon=Fraction(drift.root(search, request.common.fan_in)))
-        search = Search(problem, search.landscape)
-    ends, found = _searched(search)
+            assert request.common.fan_in is not None
+            problem = replace(problem, epsilon=Fraction(drift.root(search, request.common.fan_in)))
+            search = Search(problem, search.landscape)
+        ends, found = _searched(search)
     if not found:
         raise _none(search, ends)
     optimum, start, tied = _best(problem, search, found)

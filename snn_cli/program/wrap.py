@@ -412,8 +412,7 @@ class Search:
             return None  # b and c move together there
         reach = np.array([b / 4, 0.25 * max(1.0, b)])
         for _ in range(_NEWTON_STEPS if free else 0):
-            with np.errstate(all="ignore"):  # of an f that is as good as constant, or too large
-                jet = objective.jet(x[0], x[1])
+            jet = objective.jet(x[0], x[1])
             gradient = np.array([jet.gradient[i] for i in free])
             hessian = np.array([[jet.second(i, j) for j in free] for i in free])
             if not np.isfinite(hessian).all() or np.linalg.eigvalsh(hessian)[0] <= 0:
