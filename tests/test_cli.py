@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 import snn_cli
 from snn_cli import solve
 from snn_cli.cli.main import COMMANDS
-from snn_cli.cli.output import Output
+from snn_cli.cli.output import Output, one_line
 
 LSELU = ("solve", "--act", "lselu", "--epsilon", "0.03")
 
@@ -483,6 +483,61 @@ run()
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout, done.stderr.strip()) == (130, "", "")
+
+
+@pytest.mark.parametrize(
+    ("typed", "shown"),
+    [
+        ("a\udcc3\udca9b", "a\u00e9b"),
+        (repr("a\udcc3\udca9b"), "'a\u00e9b'"),
+        ("\udce9", r"\xe9"),
+        ("\udcc2\udc85", r"\x85"),
+        ("\u00e9\n", "\u00e9\\n"),
+    ],
+)
+def test_letters_of_another_encoding_are_legible(typed, shown):
+    """Bytes that Python could not decode: letters in UTF-8, a byte that is none, and one that moves the cursor."""
+    assert one_line(typed) == shown
+
+
+def test_a_letter_of_utf8_in_a_locale_of_ascii():
+    command = [sys.executable, "-m", "snn_cli", "solve", "--expr", "2*\u00e9", "--epsilon", "0.1"]
+    env = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "utf-8"}
+    done = subprocess.run(command, capture_output=True, timeout=60, check=False, env=env)
+    assert done.returncode == 2
+    assert "column 3: '\u00e9' is not of the grammar, in '2*\u00e9'" in done.stderr.decode()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "export --to c --act selu -o", "solve --act lselu --epsilon 0.1 --plot", "analyze --params",
+        "simulate --plot-tolerance", "verify --save", "verify --resume", "train --metrics", "train --checkpoint",
+    ],
+)  # fmt: skip
+def test_an_empty_name_of_a_file(call, line):
+    """Before anything is computed, and by the name of the option."""
+    done = call(*line.split(), "")
+    option = line.split()[-1].replace("-o", "--output") if line.endswith("-o") else line.split()[-1]
+    expected = f"error: {option} is empty; it takes the name of a file\nhint: {option} FILE, or leave it out\n"
+    assert (done.code, done.out, done.err) == (2, "", expected)
+
+
+def test_an_integer_that_python_does_not_read(call, tmp_path):
+    long = "1" * 6000
+    one = '{"act": "lselu", "params": {"lambda": 1, "alpha": 1.1, "beta": 0.4}}'
+    file = tmp_path / "params.json"
+    for text, where in (
+        (one.replace("1.1", long), ""),
+        (one.replace("1.1", f"-{long}").replace(",", ",\n"), ""),
+        (f"{one}\n{one.replace('1.1', long)}", ", line 2,"),
+    ):
+        file.write_text(text)
+        done = call("analyze", "--params", str(file))
+        assert (done.code, done.out) == (2, "")
+        assert done.err.startswith(
+            f"error: --params {file}{where} has an integer of 6000 digits; at most 640 are read\n"
+        )
 
 
 def test_a_defect_is_one_line(call, monkeypatch):

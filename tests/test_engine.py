@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 import os
 import re
+import signal
 import subprocess
 import sys
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -18,6 +21,7 @@ torch = pytest.importorskip("torch")
 from scipy import stats  # noqa: E402
 
 from snn_cli import activations, ensembles, solve  # noqa: E402
+from snn_cli.cli.main import main  # noqa: E402
 from snn_cli.engine.distributed import Ranks  # noqa: E402
 from snn_cli.engine.elementwise import kernel  # noqa: E402
 from snn_cli.engine.measure import Trials, broken, measure, plan  # noqa: E402
@@ -407,6 +411,41 @@ def test_an_interrupt_keeps_what_is_finished():
     assert 1 <= len(found.number) < 30
     whole = run(net, found.number.tolist())
     assert_same(found, whole)
+
+
+@pytest.mark.parametrize("weights", ["gaussian", "orthogonal"])
+def test_too_wide_says_which_width_would_do(weights):
+    """A block of weights alone is 2 GB here, and an orthogonal matrix 4 TB: less depth or fewer inputs are no help."""
+    wide = architecture("relu", (10**6,) * 51, weights, params={})
+    with pytest.raises(CannotCompute) as error:
+        plan(wide, 16, 1, "float32", CPU, 1, GIB)
+    (width,) = map(int, re.findall(r"--fanin (\d+)", error.value.hint))
+    assert plan(wide.narrower(width), 16, 1, "float32", CPU, 1, GIB).bytes <= GIB
+    with pytest.raises(CannotCompute):
+        plan(wide.narrower(2 * width + 1), 16, 1, "float32", CPU, 1, GIB)
+
+
+def test_an_interrupt_does_not_wait_for_a_wide_network(monkeypatch, capsys):
+    """Ten seconds of work are on their way when it comes; nothing is finished, and nothing is printed."""
+    sent = []
+    seeds = Streams.seeds
+
+    def drawing(*args):
+        if not sent:
+            sent.append(threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)))
+            sent[0].start()
+            sent.append(time.monotonic())
+        return seeds(*args)
+
+    monkeypatch.setattr(Streams, "seeds", drawing)
+    command = "verify --act relu --sigma-w 1.4 --fanin 12000 --depth 9 --trials 2 --threads 1 --json"
+    assert main(command.split()) == 130
+    assert time.monotonic() - sent[1] < 3
+    assert capsys.readouterr() == ("", "")
+    for thread in threading.enumerate():  # what was on its way ends with its block of weights
+        if thread is not threading.current_thread():
+            thread.join(20)
+            assert not thread.is_alive()
 
 
 @given(st.lists(st.integers(0, 10_000), unique=True, max_size=60), st.integers(1, 9))

@@ -14,8 +14,9 @@ from test_meanfield import ACTS, field
 from snn_cli import simulate
 from snn_cli.activations import find
 from snn_cli.activations.family import Baseline
+from snn_cli.errors import CannotCompute
 from snn_cli.propagation.meanfield import MeanField
-from snn_cli.propagation.path import SecondMoment
+from snn_cli.propagation.path import FARTHEST, SecondMoment
 
 CASES = [
     ("selu", 1.0, 0.0),
@@ -118,6 +119,25 @@ def test_huge_depth(q0):
     record = simulate("lselu", "0.03", depth=10**9, q0=q0, profile=False)
     assert record.fixed_point.q == 1
     assert record.gradient.log_growth == pytest.approx(1e9 * math.log1p(0.03), rel=1e-5)
+
+
+@pytest.mark.parametrize(("act", "b"), [("tanh", 0.0), ("elu", 0.0), ("linear", 0.01)])
+def test_what_never_settles_is_refused_before_it_is_computed(act, b, monkeypatch):
+    def computed(*_):
+        raise AssertionError("layers are computed")
+
+    monkeypatch.setattr(SecondMoment, "_chunk", computed)
+    with pytest.raises(CannotCompute, match="never settles") as error:
+        SecondMoment(field(act, 1.0, b)).path(1.0, 10**18)
+    assert error.value.hint == f"--depth {FARTHEST}"
+
+
+@pytest.mark.parametrize("w", [0.998, 1.0005])
+def test_what_settles_late_is_not_refused(w):
+    """tanh with weights a hair off 1: after tens of thousands of layers q has left the scale, or stays."""
+    path = SecondMoment(field("tanh", w)).path(1.0, 10**18)
+    assert 10_000 < path.distinct < FARTHEST
+    assert path.ratio == pytest.approx(min(w, 1.0), rel=1e-9)
 
 
 @given(act=st.sampled_from(ACTS), w=st.floats(-1.5, 1.5), b=st.floats(0, 2), q=st.floats(-3, 3), gap=st.floats(1, 10))

@@ -230,6 +230,26 @@ def test_errors(request_, error, words):
         solve(**request_)
 
 
+@pytest.mark.parametrize("step", ["tanh(1e9*x)", "erf(1e50*x)", "sigmoid(1e20*x)", "erf(1e30*(x - 2.7))"])
+def test_a_step_is_not_said_to_have_no_solution(step):
+    """With m near 1 there is one: a^2 = 1.05/E[g'^2]. Doubles do not see it, and warn of nothing."""
+    with pytest.raises(CannotCompute, match="too fast for its slope to be seen") as error:
+        solve(expr=step, epsilon="0.05")
+    assert not isinstance(error.value, NoSolution)
+
+
+@pytest.mark.parametrize("expr", ["1e-90*tanh(x)", "tanh(1e-90*x)", "max(x, 100)"])
+def test_too_small_for_doubles_with_zero_mean(expr):
+    """Each an error of the program's own, and no warning of numpy's."""
+    with pytest.raises((NoSolution, CannotCompute)):
+        solve(expr=expr, epsilon="0.05", zero_mean=True)
+
+
+def test_hardly_anywhere_but_constant():
+    with pytest.raises(CannotCompute, match="too small a part of the line"):
+        solve(expr="exp(-1e6*x**2)", epsilon="0.05")
+
+
 @pytest.mark.parametrize(
     ("act", "expression", "bound"), [("lselu", LSELU, "l>=1"), ("sselu", SSELU, "l>=1")], ids=["lselu", "sselu"]
 )
@@ -264,6 +284,36 @@ def test_a_kink_is_followed_where_a_parameter_moves_it(free):
         assert found[NAMES.index("chi")] == pytest.approx(float(mpmath.ncdf(-c)), rel=1e-14)
         row = search.jacobian([{"c": c, "a": 1.0}[name] for name in names])[NAMES.index("chi")]
         assert row[names.index("c")] == pytest.approx(-float(mpmath.npdf(c)), rel=1e-8)
+
+
+def test_a_range_that_was_searched_may_be_wider():
+    """dSELU, which has solutions up to 0.15976 where alpha goes to infinity, and none beyond."""
+    dselu = {"expr": "where(x > 0, l*x, l*a*(exp(x) - 1))", "free": "l,a"}
+    with pytest.raises(NoSolution, match=r"up to \S+, and the range may be wider") as error:
+        solve(**dselu, epsilon="0.2")
+    end = solve("dselu", "0.03").feasible_epsilon[1]
+    assert 0.15 < error.value.feasible_epsilon[1] < end
+    assert solve(**dselu, epsilon="0.1595").self_normalizing
+
+
+def test_kinks_are_found_once_for_what_moves_them():
+    """Of the six points of a Jacobian by a, b and c four have the same c, at which others have been."""
+    asked = []
+    plain = find("a*relu(x - c) + b*x")
+    baseline = plain._replace(kinks=lambda mp, params: asked.append(params["c"]) or plain.kinks(mp, params))
+    program = Program(baseline, ("a", "b", "c"), (), Fraction(3, 100), False)
+    search = Search(program)
+    search.moments([1.0, 0.5, 0.25])
+    search.jacobian([1.0, 0.5, 0.25])
+    Search(program, search).jacobian([2.0, -0.5, 0.25])
+    assert len(asked) == len(set(asked)) == 3
+
+
+def test_several_sets_of_parameters_where_doubles_overflow():
+    """``exp(x) - exp(x - k)`` is ``inf - inf`` from 710 on, and tanh of it 1: a row for every set, as one by one."""
+    search = Search(Program(find("p*tanh(exp(exp(x)) - exp(k*x)) + r"), ("p", "r"), (("k", Fraction(60)),), None, True))
+    points = np.array([[0.5, 0.25], [1.5, -0.5], [2.0, 0.0]])
+    assert search._together(points) == pytest.approx(np.array([search.moments(x) for x in points]), rel=1e-12)
 
 
 def test_mirror_images_are_told_apart_by_more_than_noise():

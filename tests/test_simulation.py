@@ -14,7 +14,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from snn_cli import CannotCompute, InputError, NoSolution, Note, SnnError, simulate, solve
+from snn_cli import CannotCompute, InputError, NoSolution, Note, SnnError, analyze, simulate, solve
 from snn_cli.activations import BASELINES, SOLVABLE
 from snn_cli.records import Propagation
 from snn_cli.simulation import check, parse_widths
@@ -227,6 +227,19 @@ def test_what_cannot_be_computed():
         simulate("lselu", "2", depth=3)
     with pytest.raises(NoSolution):
         simulate("dselu", depth=3)
+
+
+@pytest.mark.parametrize("step", ["erf(1e50*x)", "sigmoid(1e20*x)", "erf(1e30*(x - 2.7))"])
+def test_a_step_too_narrow_to_be_seen_is_refused(step):
+    """Its E[f'^2] came out as 0."""
+    for command in (simulate, analyze):
+        with pytest.raises(CannotCompute, match="too fast for its slope to be seen"):
+            command(expr=step, depth=3)
+
+
+def test_a_narrow_step_that_is_seen():
+    """``E[f'^2] = k/sqrt(2 pi) int sech^4 = 4k / 3 sqrt(2 pi)``, up to ``1/k^2``."""
+    assert analyze(expr="tanh(1e9*x)").chi == pytest.approx(4e9 / 3 / math.sqrt(2 * math.pi), rel=1e-12)
 
 
 def test_widths():

@@ -325,6 +325,7 @@ BAD = [
     "--dtype float", "--dtype", "--level 0", "--level 1", "--level -0.1", "--level nan", "--level x",
     "--max-growth 0.5", "--max-growth nan", "--max-growth 0", "--threads 0", "--threads -1", "--threads x",
     "--memory 0", "--memory -1", "--memory x", "--memory 1XB", "--memory 4GiB4", "--memory nan", "--seed -1",
+    f"--memory {10**400}",
     "--seed 1.5", "--seed x", "--seed 9223372036854775808", "--act foo", "--act relu --epsilon 0.1", "--epsilon -1",
     "--weights gausian", "--architecture resnet", "--q0 0", "--sigma-w 0", "--sigma-b -1", "--json --csv",
     "--params /nonexistent", "--params .", "--params x --act lselu", "--resume /nonexistent", "--resume .",
@@ -474,6 +475,27 @@ def test_resume_of_another_run(saved, call, other):
     assert (done.code, done.out) == (2, "")
     assert "another run" in done.err
     assert saved.read_bytes() == before
+    if not other.startswith("--epsilon"):  # the header has what comes of it
+        option = other.split()[0]
+        header = json.loads(before.splitlines()[0])
+        of_widths = {"--depth": len(header["widths"]) - 1, "--fanin": header["widths"][0]}
+        its = of_widths.get(option, header.get(option[2:].replace("-", "_")))
+        assert f"hint: repeat {option} {its}, or --save {saved}.new\n" in done.err
+
+
+def test_resume_without_the_depth_of_the_run_says_which(call, tmp_path):
+    """Without ``--epsilon`` the parameters are those of ``1/depth``."""
+    file = str(tmp_path / "run")
+    run = ("verify", "--act", "lselu", "--depth", "7", "--fanin", "20")
+    assert call(*run, "--trials", "2", "--save", file).code == 0
+    done = call("verify", "--resume", file, "--trials", "4")
+    assert done.err == (
+        f"error: --resume {file} is another run: its depth is 7, not 50\n"
+        f"hint: repeat --depth 7 --fanin 20, or --save {file}.new\n"
+    )
+    assert (
+        call("verify", "--resume", file, "--trials", "4", "--act", "lselu", "--depth", "7", "--fanin", "20").code == 0
+    )
 
 
 def garbled(text):
@@ -659,14 +681,13 @@ def test_ctrl_c_prints_what_is_measured(tmp_path):
 def test_interrupted_before_the_first_network(monkeypatch, call, tmp_path):
     honest = module.measure
     monkeypatch.setattr(module, "measure", lambda net, *_, **__: (module.Trials.empty(net.depth), False))
-    for form in (("--json",), ("--csv",), ()):
+    for form in (("--json",), ("--csv",), (), ("--save", str(tmp_path / "run"))):
         done = call(*ARGS, "--max-growth", "10", *form)
-        assert done.code == 130
-        assert "internal" not in done.err
-    (record,) = call(*ARGS, "--json", "--save", str(tmp_path / "run")).records
-    assert record["trials"] == 0
-    assert record["measured"]["log_growth"] is record["verdict"]["agrees"] is None
-    assert "partial" in record["notes"]
+        assert (done.code, done.out, done.err) == (130, "", "")
+    record = verify(**SMALL)
+    assert record.trials == 0
+    assert record.measured.log_growth is record.verdict.agrees is None
+    assert "partial" in record.notes
     monkeypatch.setattr(module, "measure", honest)
     (record,) = call(*ARGS, "--json", "--resume", str(tmp_path / "run")).records
     assert timeless(record) == timeless(verify(**SMALL))

@@ -24,11 +24,9 @@ from snn_cli.files import taken, whole
 @options.epsilon("Backward gain minus one, or auto (needs --fanin).")
 @options.size("Epsilon is 1/depth.", "For --epsilon auto.")
 @options.closure
-@options.file("--params", "The activation's record.  [default: - , standard input, where no --act is given]")
+@options.file("--params", text="The activation's record.  [default: - , standard input, where no --act is given]")
 @click.option("--name", metavar="NAME", help="Of the function.  [default: that of the activation]")
-@click.option(
-    "-o", "--output", metavar="FILE", shell_complete=options.complete_file, help="Write a file instead of printing."
-)
+@options.file("-o", "--output", text="Write a file instead of printing.")
 @click.option("--force", is_flag=True, help="Let --output overwrite a file.")
 @click.option("--json", "as_json", is_flag=True, help="The record, code and all, as one JSON object.")
 def command(**given: Any) -> int:

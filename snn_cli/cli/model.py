@@ -25,7 +25,7 @@ model_options = options.together(
     click.option(
         "--input", "input", metavar="SHAPE", help="Shape of one sample: 3x64x64; 16@1000: 16 numbers below 1000."
     ),
-    options.file("--weights-from", "Weights of the model, a safetensors file."),
+    options.file("--weights-from", text="Weights of the model, a safetensors file."),
 )
 
 

@@ -63,9 +63,16 @@ def one_of(option: str, names: Iterable[str], default: str | None = None, *, bef
     return click.option(option, default=default, help=f"{listed}  [default: {default}]", **found)
 
 
-def file(option: str, text: str) -> Callable[[F], F]:
-    """An option that takes the name of a file."""
-    return click.option(option, metavar="FILE", shell_complete=complete_file, help=text)
+def file(*options: str, text: str) -> Callable[[F], F]:
+    """An option that takes the name of a file; an empty one is refused."""
+    return click.option(*options, metavar="FILE", shell_complete=complete_file, callback=_named, help=text)
+
+
+def _named(_ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    if value == "":
+        option = max(param.opts, key=len)
+        raise InputError(f"{option} is empty; it takes the name of a file", f"{option} FILE, or leave it out")
+    return value
 
 
 def act(text: str) -> Callable[[F], F]:
@@ -83,7 +90,7 @@ def activation(of_act: str, of_epsilon: str) -> Callable[[F], F]:
     return together(
         act(of_act),
         epsilon(of_epsilon),
-        file("--params", "Activations from records, one a line (- is standard input), instead of --act."),
+        file("--params", text="Activations from records, one a line (- is standard input), instead of --act."),
         expression,
     )
 
@@ -150,7 +157,7 @@ remedy = together(
 """A mean of the weights, and what is done against it."""
 
 device = click.option("--device", metavar="NAME", default="cpu", help="cpu, cuda, cuda:1, mps or auto.  [default: cpu]")
-plot = file("--plot", "Write a figure: .png, .svg or .pdf.")
+plot = file("--plot", text="Write a figure: .png, .svg or .pdf.")
 force = click.option("--force", is_flag=True, help="Let a figure overwrite a file.")
 
 

@@ -101,7 +101,19 @@ def tell(stream: IO[str], text: str, end: str = "\n") -> None:
 
 
 def one_line(text: str) -> str:
-    """What a user typed may hold line ends and what moves a terminal's cursor: in a message they are spelled out."""
+    """What a user typed may hold line ends and what moves a terminal's cursor: in a message they are spelled out.
+
+    Bytes that Python could not decode in this locale are read as UTF-8, and else spelled out as bytes.
+    """
+    import re
+
+    def decoded(found: re.Match[str]) -> str:
+        return _spelled(bytes.fromhex(found[0].replace("\\udc", "")).decode("utf-8", "backslashreplace"))
+
+    return re.sub(r"(?:\\udc[89a-f][0-9a-f])+", decoded, _spelled(text))
+
+
+def _spelled(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 

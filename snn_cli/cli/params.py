@@ -13,6 +13,9 @@ KINDS = (None, "solution", "propagation", "verification", "analysis")
 
 LARGEST = 64 * 1024 * 1024  # bytes
 
+LONGEST = 640
+"""Digits of an integer: Python reads as many in every setting, and none that is of use has more."""
+
 _HINT = "snn solve --act lselu --epsilon 0.03 --json > lselu.json"
 
 
@@ -43,9 +46,15 @@ def read(path: str) -> list[dict[str, Any]]:
     return [_record(item, shown) for item in _items(text, shown)]
 
 
+class _TooLong(ValueError):
+    """An integer has more than `LONGEST` digits."""
+
+
 def _items(text: str, shown: str) -> list[Any]:
     try:
         return [_parse(text)]
+    except _TooLong as error:
+        raise InputError(f"--params {shown} has {error}", _HINT) from None
     except ValueError:
         pass
     items = []
@@ -53,6 +62,8 @@ def _items(text: str, shown: str) -> list[Any]:
         if line.strip():
             try:
                 items.append(_parse(line))
+            except _TooLong as error:
+                raise InputError(f"--params {shown}, line {number}, has {error}", _HINT) from None
             except ValueError as error:
                 raise InputError(f"--params {shown}, line {number}, is not JSON: {error}", _HINT) from None
     return items
@@ -60,9 +71,15 @@ def _items(text: str, shown: str) -> list[Any]:
 
 def _parse(text: str) -> Any:
     try:
-        return json.loads(text, parse_constant=_constant)
+        return json.loads(text, parse_constant=_constant, parse_int=_integer)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+def _integer(text: str) -> int:
+    if (digits := len(text.lstrip("-"))) > LONGEST:
+        raise _TooLong(f"an integer of {digits} digits; at most {LONGEST} are read")
+    return int(text)
 
 
 def _constant(name: str) -> Any:

@@ -66,7 +66,7 @@ SIDE_BY_SIDE = 6
 @options.plot
 @options.file(
     "--plot-tolerance",
-    "Write a figure of the tolerance for a mean of the weights against fan-in, with and without remedies.",
+    text="Write a figure of the tolerance for a mean of the weights against fan-in, with and without remedies.",
 )
 @options.force
 @model_options

@@ -53,7 +53,7 @@ FIXED = ("zero_mean", "digits", "certify", "bound", "free")
     flag_value="text",
     help="Print the program with its numbers, and how to check them; --explain=latex for LaTeX.",
 )
-@options.file("--plot", "Write a figure: .png, .svg or .pdf (extra: plot).")
+@options.file("--plot", text="Write a figure: .png, .svg or .pdf (extra: plot).")
 @click.option("--force", is_flag=True, help="Let --plot overwrite a file.")
 @options.output
 @click.pass_context

@@ -67,9 +67,9 @@ PASSED_ON = (
 @click.option("--compile", is_flag=True, help="Compile the network with torch.compile.")
 @click.option("--channels-last", is_flag=True, help="Images with their channels last in memory.")
 @click.option("--threads", metavar="N", help="Of torch, on the CPU.  [default: 1]")
-@options.file("--checkpoint", "Written after every epoch.")
-@options.file("--resume", "Go on from a checkpoint, in the same file.")
-@options.file("--metrics", "A JSON line for every epoch.")
+@options.file("--checkpoint", text="Written after every epoch.")
+@options.file("--resume", text="Go on from a checkpoint, in the same file.")
+@options.file("--metrics", text="A JSON line for every epoch.")
 @click.option("--profile/--no-profile", default=True, help="With the curve over epochs, or without.")
 @options.plot
 @options.force

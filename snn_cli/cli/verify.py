@@ -65,8 +65,8 @@ PASSED_ON = (
     "--max-growth", metavar="F", help="Check: the squared gradient grows or shrinks by no more than this factor."
 )
 @click.option("--profile/--no-profile", default=True, help="With the values of every layer, or without.")
-@options.file("--save", "Keep the numbers of every network.")
-@options.file("--resume", "Add networks to a run that was kept.")
+@options.file("--save", text="Keep the numbers of every network.")
+@options.file("--resume", text="Add networks to a run that was kept.")
 @options.plot
 @options.force
 @model_options
@@ -106,6 +106,8 @@ def command(**given: Any) -> int:
             raise
         if record is None:  # another process of the run prints it
             continue
+        if not record.trials:  # interrupted before a network was finished
+            return INTERRUPTED
         report(record)
         records.append(record)
         if "partial" in record.notes:

@@ -79,6 +79,9 @@ class Convolutional(NamedTuple):
         """The same with that depth; None where layers differ."""
         return self._replace(stages=self.stages[:depth]) if len(set(self.stages)) == 1 else None
 
+    def narrower(self, width: int) -> None:
+        """None: its width has three options."""
+
 
 class ConvolutionGroup:
     """The network of one trial; ``keep`` holds its weights between the passes, else they are drawn again."""

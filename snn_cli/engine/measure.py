@@ -13,7 +13,7 @@ import numpy as np
 
 from snn_cli.engine import device as devices
 from snn_cli.engine.network import Norms, Workspace
-from snn_cli.engine.sampling import Streams
+from snn_cli.engine.sampling import Stopped, Streams
 from snn_cli.errors import CannotCompute
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ class Networks(Protocol):
 
     ``units``: of every layer. ``streams``: its random numbers. ``group``: networks that are run side by side, whose
     ``run(batch)`` gives their `Norms`. ``least(batch, size)``: networks of a group, bytes that it holds at least, and
-    bytes of its weights, in numbers of ``size`` bytes. ``shorter``: the same with another depth, where there is such.
+    bytes of its weights, in numbers of ``size`` bytes. ``shorter``, ``narrower``: the same with another depth, or with
+    layers of another width, where there is such.
     """
 
     @property
@@ -49,6 +50,7 @@ class Networks(Protocol):
     def group(self, streams: Streams, first: int, count: int, space: Workspace, keep: bool) -> Runnable: ...
     def least(self, batch: int, size: int) -> tuple[int, int, int]: ...
     def shorter(self, depth: int) -> Networks | None: ...
+    def narrower(self, width: int) -> Networks | None: ...
 
 
 class Runnable(Protocol):
@@ -108,9 +110,8 @@ def plan(
     ``base`` is what the process holds already; messages count it in.
     """
 
-    def fitting(depth: int) -> bool:
-        shorter = architecture.shorter(depth)
-        return shorter is not None and shorter.least(1, size)[1] <= room
+    def fitting(smaller: Networks | None, batch: int) -> bool:
+        return smaller is not None and smaller.least(batch, size)[1] <= room
 
     size = _BYTES[dtype]
     group, working, kept = architecture.least(batch, size)
@@ -122,10 +123,12 @@ def plan(
                 return Plan(group, count, keep, needed)
     room = memory - (_VARIES if base else 0)
     fits = []  # less is not always less: smaller networks are run in larger groups
-    if batch := next((x for x in _halves(batch) if architecture.least(x, size)[1] <= room), 0):
-        fits.append(f"--batch {batch}")
-    else:
-        fits += [f"--batch 1 --depth {x}" for x in _halves(architecture.depth) if fitting(x)][:1]
+    if fewer := next((x for x in _halves(batch) if architecture.least(x, size)[1] <= room), 0):
+        fits.append(f"--batch {fewer}")
+    elif shorter := next((x for x in _halves(architecture.depth) if fitting(architecture.shorter(x), 1)), 0):
+        fits.append(f"--batch 1 --depth {shorter}")
+    elif width := next((x for x in _halves(max(architecture.units)) if fitting(architecture.narrower(x), batch)), 0):
+        fits.append(f"--fanin {width}")
     raise CannotCompute(
         f"the run needs {_shown(working + base)} of memory, {_shown(max(1, working - memory))} more than may be used",
         ", or ".join([*fits, f"--memory {_shown(working + base + memory - room).replace(' ', '')}"]),
@@ -172,9 +175,9 @@ def measure(
 ) -> tuple[Trials, bool]:
     """Run the networks of these trial numbers. Returns what was measured, and whether it is all of them.
 
-    An interrupt ends the run early, with what is finished by then. What a trial gives depends on its number and the
-    seed alone: groups have their members by number, each runs on one thread, and a group that is asked for in part
-    is run whole.
+    An interrupt ends the run early, with what is finished by then; groups that are not are left to themselves, and end
+    where they draw their next block of weights. What a trial gives depends on its number and the seed alone: groups
+    have their members by number, each runs on one thread, and a group that is asked for in part is run whole.
     """
     torch = devices.require_torch()
     split = plan(architecture, batch, len(trials), dtype, device, threads, memory, base)
@@ -182,12 +185,14 @@ def measure(
     starts = sorted({trial // split.group * split.group for trial in wanted})
     kind = getattr(torch, dtype)
     own = threading.local()
+    stop = threading.Event()
 
     def run(start: int) -> Trials:
         with torch.inference_mode():
             if not hasattr(own, "space"):
                 torch.set_num_threads(1)  # of this thread; groups are what runs side by side
                 own.space, own.streams = Workspace(kind, device), architecture.streams(seed, device)
+                own.streams.stop = stop
             norms = architecture.group(own.streams, start, split.group, own.space, split.keep).run(batch)
         return _reduce(start, norms, wanted)
 
@@ -213,12 +218,13 @@ def measure(
                 collect()
         while running:
             collect()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Stopped):
         complete = False
+        stop.set()
     except torch.OutOfMemoryError as error:
         raise CannotCompute(f"{device} ran out of memory: {str(error).splitlines()[0]}", "--memory 1GiB") from None
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        pool.shutdown(wait=complete, cancel_futures=True)  # a layer of a million units takes minutes
         torch.set_num_threads(caller)
     return parts[0].joined(*parts[1:]), complete
 

@@ -84,6 +84,10 @@ class Architecture(NamedTuple):
         """The same with that depth; None where a layer more is not one of the same."""
         return self._replace(widths=self.widths[: depth + 1]) if len(set(self.widths)) == 1 else None
 
+    def narrower(self, width: int) -> Architecture | None:
+        """The same with layers of that width; None where they are not of one."""
+        return self._replace(widths=(width,) * len(self.widths)) if len(set(self.widths)) == 1 else None
+
 
 class Norms(NamedTuple):
     """Of each trial, input and layer: tensors of shape (trials, depth + 1, batch), in float64 on the CPU.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Iterator, Sequence
 
     import torch
@@ -26,6 +27,10 @@ _FIRST, _SECOND = np.uint64(0x85EBCA6B), np.uint64(0xC2B2AE35)  # multipliers of
 _TRUNCATION = 2.0
 
 
+class Stopped(Exception):
+    """The run has been given up."""
+
+
 class Streams:
     """A generator for every (trial, layer, block) of one network.
 
@@ -33,6 +38,8 @@ class Streams:
     each number: torch's CPU generator takes 32 bits, and a permutation keeps them apart. Streams ``depth`` and
     ``depth + 1`` of a trial are its inputs and its output gradients; where inputs are mixed, the block that a layer
     has its biases from holds the other halves of the pairs, and what decides the shares.
+
+    Once the event ``stop`` is set nothing more is drawn.
     """
 
     def __init__(self, seed: int, widths: tuple[int, ...], device: torch.device) -> None:
@@ -49,6 +56,7 @@ class Streams:
         self._table: list[list[int]] = []
         self.blocks = max(-(-width // BLOCK_ROWS) for width in widths) + 1
         self._stride = (len(widths) + 1) * self.blocks
+        self.stop: threading.Event | None = None
 
     def seeds(self, trials: Sequence[int], layer: int, block: int) -> list[int]:
         """Seeds of the streams of that layer and block, one a trial."""
@@ -73,8 +81,10 @@ class Streams:
         return (x & _SIGNED).tolist()  # type: ignore[no-any-return]
 
     def generators(self, trials: Sequence[int], layer: int, block: int) -> Iterator[torch.Generator]:
-        """The generator at the start of each of these streams, valid until the next."""
+        """The generator at the start of each of these streams, valid until the next. Raises Stopped."""
         for seed in self.seeds(trials, layer, block):
+            if self.stop is not None and self.stop.is_set():
+                raise Stopped
             yield self._generator.manual_seed(seed)
 
     @property

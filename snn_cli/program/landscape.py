@@ -31,6 +31,7 @@ _CUT_OFF = 1e-14
 """Share of the variance that may come from the last node: more, and f goes on to count beyond the panels."""
 
 _TOLERANCE = 1e-11
+_MISSED = 1e-3
 _DEEPEST = 12
 _MOST_PANELS = 4096
 
@@ -129,6 +130,16 @@ class Landscape:
             value, square, slope = (powers @ (density * g) for g in (f, f * f, df * df))
             fourth = density @ df**4
         return Sums(tuple(value), tuple(square), tuple(slope[:SLOPE_POWERS]), fourth)
+
+    @property
+    def sees(self) -> bool:
+        """Whether f changes over the panels of the middle by no more than f' explains: f has no jumps."""
+        inside = self.breaks[np.abs(self.breaks) <= EDGE]
+        _x, weights, _f, df = self._values(inside[:-1], inside[1:])
+        with np.errstate(all="ignore"):
+            change = np.diff(np.broadcast_to(np.asarray(self.function(inside), float), inside.shape))
+            missed = np.abs(change - (weights * df).sum(axis=1))
+            return bool((missed <= _MISSED * np.abs(change).sum()).all())
 
     def least_slope(self) -> float:
         """The infimum of f' over the panels of the middle, where nearly all inputs are."""

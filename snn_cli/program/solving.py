@@ -38,6 +38,8 @@ def wrap(request: Wrap) -> Solution:
 
     Raises NoSolution where none is in the box and within the bounds, CannotCompute where it cannot be told precisely.
     """
+    import numpy as np
+
     baseline = request.baseline
     epsilon = request.common.epsilon
     auto = epsilon == "auto"
@@ -45,15 +47,16 @@ def wrap(request: Wrap) -> Solution:
     first = epsilon if isinstance(epsilon, Fraction) else Fraction(1, request.common.fan_in or 1)
     problem = Problem(baseline, first, request.common.zero_mean, request.bounds, _fixed(redundant, request.bounds))
     search = Search(problem, landscape(baseline))
-    if auto:
-        from snn_cli.program import drift
+    with np.errstate(all="ignore"):  # of an f that is as good as constant, or too large: what is not finite is no place
+        if auto:
+            from snn_cli.program import drift
 
-        assert request.common.fan_in is not None
-        problem = replace(problem, epsilon=Fraction(drift.root(search, request.common.fan_in)))
-        search = Search(problem, search.landscape)
-    ends, found = _searched(search)
+            assert request.common.fan_in is not None
+            problem = replace(problem, epsilon=Fraction(drift.root(search, request.common.fan_in)))
+            search = Search(problem, search.landscape)
+        ends, found = _searched(search)
     if not found:
-        raise _none(problem, ends)
+        raise _none(search, ends)
     optimum, start, tied = _best(problem, search, found)
     evaluation = _Evaluation(optimum, start, request.common.fan_in if auto else None)
     return _record(request, search, ends, evaluation, tied, redundant)
@@ -140,9 +143,15 @@ def _fixed(redundant: str | None, bounds: Sequence[Bound]) -> tuple[Bound, ...]:
     return (Bound(redundant, "=", value, chosen=False),)
 
 
-def _none(problem: Problem, ends: tuple[float, float] | None) -> NoSolution:
-    """Why there is no solution: f is a line or constant, or epsilon is outside the range that the bounds leave."""
+def _none(search: Search, ends: tuple[float, float] | None) -> NoSolution | CannotCompute:
+    """Why there is no solution: f is a line or constant, or epsilon is outside the range that the bounds leave.
+
+    Or there may be one, and the search cannot see f' where f changes.
+    """
+    problem = search.problem
     name = problem.baseline.name
+    if not search.landscape.sees:
+        return CannotCompute(f"{name} changes too fast for its slope to be seen", "a smaller factor on x")
     if ends is not None and ends[1] < 1e-9 and not problem.bounds:
         return NoSolution(
             f"{name} is a line, or as good as one where it was searched, and has no solution at epsilon = "

@@ -19,6 +19,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from snn_cli.arithmetic.multiprecision import context
+from snn_cli.errors import CannotCompute
 from snn_cli.program.bounds import Bound, limits
 from snn_cli.program.jets import Jet
 from snn_cli.program.kkt import Point, newton
@@ -498,9 +499,16 @@ class Optimum:
         self.quadrature = Quadrature(lambda mp, x: precise(mp, x, {}), lambda mp: problem.baseline.kinks(mp, {}))
 
     def at(self, mp: Any, x: Sequence[Any]) -> tuple[Sums, dict[str, Jet]]:
-        """Sums and functions at ``x = (b, c, m)``."""
+        """Sums and functions at ``x = (b, c, m)``. Raises CannotCompute where f' is 0 at every node."""
         sums = self.quadrature.sums(mp, x[0], x[1], *self.sizes)
-        return sums, functions(sums, x, _number(mp, self.problem.epsilon), mp.sqrt)
+        try:
+            return sums, functions(sums, x, _number(mp, self.problem.epsilon), mp.sqrt)
+        except ZeroDivisionError:
+            raise CannotCompute(
+                f"{self.problem.baseline.name} changes too little, or on too small a part of the line, "
+                "for its expectations to be computed",
+                "a smaller factor on x, or a --bound",
+            ) from None
 
     def polish(self, start: Point, active: Sequence[Bound | Cone], accuracy: int, precision: int, guard: int) -> Point:
         mp = context(precision)

@@ -40,6 +40,7 @@ FAR_SCAN = (1e-32, 1e32, 49)
 
 _AT_ONCE = 400_000  # nodes
 _NEARLY = 1e-6
+_UNSEEN = 1e-3  # of the root mean square of f
 
 GAUSS: tuple[tuple[float, float], ...] = (
     (0.5 - math.sqrt(0.15), 5 / 18),
@@ -241,6 +242,24 @@ class MeanField:
             df2.times_power(2).expectation(),
         )
         return LayerMoments(*(np.broadcast_to(np.asarray(m, dtype=np.float64), q.shape) for m in found))
+
+    def seen(self, q: Array) -> bool:
+        """Whether the nodes see the slope where f changes: ``sqrt(q) E[f'] = E[z f]`` if f has no jumps (Stein).
+
+        A step as narrow as that of ``erf(1e50 x)`` lies between them.
+        """
+        if self.resolution is None:
+            return True
+        inside = np.clip(q, SMALLEST, self.largest)
+        for part, z, weights, over in self._rules(inside):
+            root = np.sqrt(inside[part])
+            x = root[:, None] * z
+            f = self.f(x)
+            with np.errstate(all="ignore"):
+                missed = np.abs(root * over(self.df(x), weights) - over(f, z * weights))
+                if (missed > _UNSEEN * np.sqrt(over(f * f, weights))).any():
+                    return False
+        return True
 
     def _second(self, q: Array, rough: bool) -> tuple[Array, Array]:
         """``E[f^2]`` and ``q d/dq E[f^2]``, as `_by_quadrature` has them."""

@@ -31,6 +31,7 @@ FARTHEST = 1_000_000
 _NEWTON_STEPS = 60
 _CONVERGED = 1e-9  # corrections from which Newton's method is sure to be in its last steps
 _FOLLOWED, _GUESSED = 256, 20000
+_MOVING = 1e-9  # of log q in a layer
 _BISECTIONS = 46
 _NEAR = 1e-3  # of a fixed point that attracts
 _CHUNKS = (192, 4096)  # layers corrected at once, at first and at most
@@ -78,6 +79,13 @@ class Path(NamedTuple):
         with np.errstate(over="ignore", under="ignore"):
             scale = np.exp(beyond * math.log(self.ratio)) if self.ratio != 1 else 1.0
             return np.asarray(self.q[np.minimum(layers, last)] * scale)
+
+
+def _too_many(depth: int) -> CannotCompute:
+    return CannotCompute(
+        f"q never settles, and every one of {depth} layers would have to be computed; at most {FARTHEST} are",
+        f"--depth {FARTHEST}",
+    )
 
 
 _MOST = 256
@@ -271,6 +279,8 @@ class SecondMoment:
         if abs(value / q0 - 1) <= SAME or not depth:
             return Path(np.array([q0]), 1.0)
         end = self.reached(q0)
+        if depth > FARTHEST + _CHUNKS[1] and self._endless(q0):
+            raise _too_many(depth)
         q = [np.array([q0])]
         done = 0
         while done < depth:
@@ -281,12 +291,21 @@ class SecondMoment:
             if after is not None:
                 return Path(np.concatenate(q), after)
             if done >= FARTHEST and done < depth:
-                raise CannotCompute(
-                    f"q never settles, and every one of {depth} layers would have to be computed; "
-                    f"at most {FARTHEST} are",
-                    f"--depth {FARTHEST}",
-                )
+                raise _too_many(depth)
         return Path(np.concatenate(q), 1.0)
+
+    def _endless(self, q0: float) -> bool:
+        """Whether it is plain that q neither settles nor leaves the scale within the layers that are computed.
+
+        By the interpolated map, and by V where that ends: a step there is a million times what counts as settled.
+        """
+        t = math.log(q0)
+        for _ in range(FARTHEST // _GUESSED + 1):
+            *_, before, t = self._guess(t, _GUESSED)
+            if not math.log(FAR_SCAN[0]) < t < math.log(FAR_SCAN[1]) or abs(t - before) < _MOVING:
+                return False
+        q = math.exp(t)
+        return abs(self._at(q)[0] / q - 1) > _MOVING
 
     def _settled(self, before: float, chunk: Array, end: FixedPoint | None) -> tuple[int, float | None]:
         """How many of the chunk differ, and the ratio from there on where q has settled or left the scale."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from snn_cli import activations, ensembles
+from snn_cli.errors import CannotCompute
 from snn_cli.propagation import fluctuations as finite_theory
 from snn_cli.propagation.correlation import Correlation
 from snn_cli.propagation.meanfield import LARGEST, SAME, SMALLEST, LayerMoments, MeanField
@@ -88,6 +89,8 @@ def mean_field(network: Network) -> Infinite:
     second = second_moment(f, params, network.variance_w, network.variance_b, network.centralized)
     field, path, reached = second.field, second.path(network.q0, network.depth), second.reached(network.q0)
     moments = field.moments(path.q)
+    if getattr(f, "precise", None) is not None and not field.seen(path.q[[0, -1]]):  # else f may jump
+        raise CannotCompute(f"{act} changes too fast for its slope to be seen", "a smaller factor on x")
     columns = _with_epsilon(finite_theory.layers(field, moments), path.q, network)
     q_end = path.q[-1] if reached is None or not reached.q else reached.q
     q_end = float(min(max(q_end, SMALLEST), LARGEST))

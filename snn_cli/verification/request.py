@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -161,7 +162,10 @@ def _bytes(memory: int | str) -> int:
         raise InputError(f"--memory is {memory}; it takes bytes, or a size such as 512MiB or 4GiB", "--memory 4GiB")
     unit = (match[2] or "B").upper()
     base = 1024 if "I" in unit else 1000
-    size = int(float(match[1]) * base ** "BKMGT".index(unit[0]))
+    exactly = float(match[1]) * base ** "BKMGT".index(unit[0])
+    if exactly == math.inf:
+        raise InputError("--memory is larger than any memory", "--memory 4GiB")
+    size = int(exactly)
     if size < 1:
         raise InputError("--memory must be above 0", "--memory 4GiB")
     return size

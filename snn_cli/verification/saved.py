@@ -18,6 +18,10 @@ KEPT = ("second_moment", "second_moment_square", "log_gradient", "log_gradient_s
 """What is kept of every network, an array over layers each."""
 
 
+_OF_THE_FILE = ("kind", "version", "count")
+_TYPED = ("act", "weights", "sigma_w", "sigma_b", "q0", "batch", "dtype", "seed", "device")
+
+
 def write(path: str, signature: Mapping[str, Any], found: Trials) -> None:
     """Raises CannotCompute where the file cannot be written."""
     try:
@@ -33,12 +37,7 @@ def write(path: str, signature: Mapping[str, Any], found: Trials) -> None:
 def read(path: str, signature: Mapping[str, Any]) -> Trials:
     """Raises InputError for a file that is no such record, is cut short, or is of another run."""
     lines = _lines(path)
-    for name, value in signature.items():
-        if lines[0].get(name) != value:
-            raise InputError(
-                f"--resume {path} is another run: its {name} is {lines[0].get(name)!r}, not {value!r}",
-                f"--save {path}.new",
-            )
+    _check_same(path, lines[0], signature)
     if lines[0].get("count") != len(lines) - 1:
         raise InputError(
             f"--resume {path} is cut short: {len(lines) - 1} networks of {lines[0].get('count')}", f"--save {path}.new"
@@ -47,6 +46,38 @@ def read(path: str, signature: Mapping[str, Any]) -> Trials:
         return _trials(lines[1:], signature)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InputError(f"--resume {path} is malformed: {error}", f"--save {path}.new") from None
+
+
+def _check_same(path: str, kept: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    """Raise InputError where a header is of another run, with what is to be typed again."""
+    names = [name for name in (*asked, *kept) if name not in _OF_THE_FILE and kept.get(name) != asked.get(name)]
+    if not names:
+        return
+    theirs, ours = _typed(kept), _typed(asked)
+    again = {name: value for name, value in theirs.items() if value is not None and value != ours[name]}
+    if ("widths" in kept) != ("widths" in asked):  # another architecture
+        again = {}
+    what, its, other = names[0], repr(kept.get(names[0])), f", not {asked.get(names[0])!r}"
+    if again:
+        what = next(iter(again))
+        its, other = str(again[what]), "" if ours[what] is None else f", not {ours[what]}"
+    options = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in again.items())
+    raise InputError(
+        f"--resume {path} is another run: its {what} is {its}{other}",
+        f"repeat {options or 'the options of that run'}, or --save {path}.new",
+    )
+
+
+def _typed(header: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a header is typed as it stands there, by option; the depth first, which epsilon may depend on."""
+    widths, stages = (x if isinstance(x := header.get(name), list) else [] for name in ("widths", "stages"))
+    alike = bool(widths) and all(width == widths[0] for width in widths)
+    return {
+        "depth": len(widths) - 1 if alike else len(stages) or None,
+        "fanin": widths[0] if alike else None,
+        "widths": ",".join(map(str, widths)) if widths and not alike else None,
+        **{name: header.get(name) for name in _TYPED},
+    }
 
 
 def _lines(path: str) -> list[Any]:

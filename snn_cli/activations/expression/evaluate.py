@@ -297,7 +297,10 @@ def context() -> Any:
 
 
 def arrays(root: tree.Node) -> Callable[[Any, Any, Mapping[str, float]], Any]:
-    """``function(np, x, params)`` of a tree; where doubles overflow on the way, mpmath tells."""
+    """``function(np, x, params)`` of a tree; where doubles overflow on the way, mpmath tells.
+
+    Parameters are numbers, or columns: then there is a row for every set of them.
+    """
 
     def function(np: Any, x: Any, params: Mapping[str, float]) -> Any:
         x = np.asarray(x, dtype=np.float64)
@@ -305,6 +308,10 @@ def arrays(root: tree.Node) -> Callable[[Any, Any, Mapping[str, float]], Any]:
             (found,) = evaluate([root], Arrays(np), x, params)
         found = np.where(np.isnan(x), x, found)
         lost = np.isnan(found) & ~np.isnan(x)
+        if lost.any() and found.shape != x.shape:  # a row for every set of parameters
+            columns = {name: np.broadcast_to(value, (len(found), 1)) for name, value in params.items()}
+            rows = ({name: float(column[i, 0]) for name, column in columns.items()} for i in range(len(found)))
+            return np.stack([function(np, x, row) for row in rows])
         if lost.any():
             points, where = np.unique(x[lost], return_inverse=True)
             if len(points) <= _FALLBACKS:

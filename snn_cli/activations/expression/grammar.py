@@ -61,7 +61,7 @@ def parse(text: str) -> Parsed:
     """
     if not isinstance(text, str):
         raise InputError(f"an expression is a text, not {text!r}", _EXAMPLE)
-    line = " ".join(text.split("\n")).rstrip()
+    line = " ".join(_decoded(text).split("\n")).rstrip()
     line = line.replace("\r", " ").replace("\t", " ").lstrip(" ")
     if not line:
         raise InputError("the expression is empty; it takes a formula in x", _EXAMPLE)
@@ -71,6 +71,14 @@ def parse(text: str) -> Parsed:
         if not " " <= letter <= "~":
             raise _error(f"{letter!r} is not of the grammar", column, line, "letters, digits and + - * / of ASCII")
     return _Reader(line).read()
+
+
+def _decoded(text: str) -> str:
+    """Letters of UTF-8 that Python took for bytes, in a locale of another encoding, as the letters that they are."""
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text
 
 
 class _Reader:

@@ -87,11 +87,16 @@ def _too_many() -> InputError:
     )
 
 
+@lru_cache(maxsize=256)
+def _slope(at: tree.Node) -> tree.Node:
+    return tree.derivative(at)
+
+
 def _zeros(mp: Any, at: tree.Node, params: dict[str, Any]) -> Iterator[Any]:
     import numpy as np
 
     lib = Precise(mp)
-    slope = tree.derivative(at)
+    slope = _slope(at)
     if not slope.moves:
         rise, start = evaluate([slope, at], lib, mp.mpf(0), params)
         if rise != 0 and not mp.isnan(start) and not mp.isinf(start / rise):
@@ -125,11 +130,18 @@ def _zeros(mp: Any, at: tree.Node, params: dict[str, Any]) -> Iterator[Any]:
             yield least
 
 
-def _sampled(nodes: tuple[tree.Node, ...], params: dict[str, float]) -> tuple[Any, list[Any]]:
+@lru_cache(maxsize=1)
+def _grid() -> Any:
     import numpy as np
 
     side = np.geomspace(1e-7, _REACH, 13 * _PER_DECADE + 1)
-    x = np.unique(np.concatenate([-side, [0.0], side, np.arange(-40, 40.25, 0.25)]))
+    return np.unique(np.concatenate([-side, [0.0], side, np.arange(-40, 40.25, 0.25)]))
+
+
+def _sampled(nodes: tuple[tree.Node, ...], params: dict[str, float]) -> tuple[Any, list[Any]]:
+    import numpy as np
+
+    x = _grid()
     with np.errstate(all="ignore"):
         values = evaluate(nodes, Arrays(np), x, params)
     return x, [np.broadcast_to(np.asarray(v, dtype=float), x.shape) for v in values]

@@ -81,9 +81,10 @@ def _elsewhere(search: Search, words: Mapping[str, str]) -> NoSolution | None:
         return None
     others = " and ".join((*(words[n] for n in program.conditions if n != "chi"), *map(str, program.bounds)))
     side = f"up to {ends[1]:.7g}" if ends[1] is not None else "of any size"
+    may = ", and the range may be wider" if ends[1] is not None or ends[0] else ""
     return NoSolution(
         f"no solution at epsilon = {float(program.epsilon)!r}: with {others} there is one from "
-        f"{ends[0]:.7g} {side}; {_searched(search)}",
+        f"{ends[0]:.7g} {side}{may}; {_searched(search)}",
         f"--epsilon {float(f'{(ends[0] + (ends[1] or 1)) / 2:.2g}')!r}",
         ends,
     )

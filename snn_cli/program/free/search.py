@@ -78,11 +78,18 @@ class Start(NamedTuple):
     active: tuple[Bound, ...]
 
 
+@lru_cache(maxsize=1)
+def _legendre() -> tuple[Any, Any]:
+    import numpy as np
+
+    return np.polynomial.legendre.leggauss(_NODES)
+
+
 @lru_cache(maxsize=64)
 def _rule(kinks: tuple[float, ...]) -> tuple[Any, Any]:
     import numpy as np
 
-    nodes, weights = np.polynomial.legendre.leggauss(_NODES)
+    nodes, weights = _legendre()
     end = _BREAKS[-1]
     ends = np.unique([*(-x for x in _BREAKS), *_BREAKS, *(k for k in kinks if -end < k < end)])
     half = np.diff(ends)[:, None] / 2
@@ -111,6 +118,7 @@ class Search:
         self.seen: list[Any] = []
         self._seen: dict[tuple[float, ...], Any] = like._seen if like else {}
         self._kinks: tuple[float, ...] | None = like._kinks if like else self._unmoved()
+        self._moved: dict[tuple[float, ...], tuple[float, ...]] = like._moved if like else {}
 
     def moments(self, x: Sequence[float]) -> Any:
         """``gamma, E[f^2], E[f'^2], E[f]``; nan where they are not finite."""
@@ -152,7 +160,16 @@ class Search:
         return None if baseline.bending & set(free) else baseline.kinks(None, self.known | dict.fromkeys(free, 1.0))
 
     def _kinks_at(self, params: Mapping[str, float]) -> tuple[float, ...]:
-        return self.program.baseline.kinks(None, dict(params)) if self._kinks is None else self._kinks
+        """The kinks, found once for every set of the parameters that move them."""
+        if self._kinks is not None:
+            return self._kinks
+        baseline = self.program.baseline
+        key = tuple(params[name] for name in sorted(baseline.bending & params.keys()))
+        if key not in self._moved:
+            if len(self._moved) > 5000:
+                self._moved.clear()
+            self._moved[key] = tuple(baseline.kinks(None, dict(params)))
+        return self._moved[key]
 
     def least_slope(self, x: Sequence[float]) -> float:
         """The infimum of f' where nearly all inputs are."""
