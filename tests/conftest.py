@@ -17,6 +17,7 @@ import mpmath
 import pytest
 from hypothesis import settings
 from mpmath.calculus.quadrature import GaussLegendre
+from warm import serving
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -57,6 +58,13 @@ def run(*args: str, env: dict[str, str] | None = None, **kwargs: Any) -> Result:
 def snn():
     """``snn("solve", ...)`` runs the command line in a process of its own."""
     return run
+
+
+@pytest.fixture(scope="session")
+def warm():
+    """Commands whose processes do not load torch again: for what is not about loading, memory or signals."""
+    with serving() as made:
+        yield made
 
 
 @pytest.fixture
