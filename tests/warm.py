@@ -1,8 +1,8 @@
 """Processes that do not load torch again: a server that has loaded everything forks one for each command.
 
-The commands of ``Warm`` are small clients, for ``snn ARGS`` and for ``python -c CODE ARGS``. What they start is a process
-of its own, with the client's arguments, directory, environment and streams; its exit code becomes theirs. It has
-computed nothing yet, but what a fresh process would load only when it needs it is there already. So what is about
+The commands of ``Warm`` are small clients, for ``snn ARGS`` and for ``python -c CODE ARGS``. What they start is a
+process of its own, with the client's arguments, directory, environment and streams; its exit code becomes theirs. It
+has computed nothing yet, but what a fresh process would load only when it needs it is there already. So what is about
 loading, about memory, about signals or about the end of the interpreter is tested on ``python -m snn_cli`` itself.
 """
 
@@ -42,7 +42,7 @@ answer = server.recv(4)
 os._exit(_struct.unpack("i", answer)[0] if answer else 70)
 """
 
-LOADED = ("torch", "numpy", "scipy.special", "scipy.optimize", "scipy.stats", "sympy", "mpmath", "matplotlib.figure",
+LOADED = ("torch._dynamo", "numpy", "scipy.special", "scipy.optimize", "scipy.stats", "sympy", "mpmath", "matplotlib.figure",
           "matplotlib.backends.backend_svg", "sklearn.datasets")  # fmt: skip
 
 
