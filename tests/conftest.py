@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -17,7 +18,7 @@ import mpmath
 import pytest
 from hypothesis import settings
 from mpmath.calculus.quadrature import GaussLegendre
-from warm import serving
+from warm import Warm, serving
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -26,6 +27,14 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background jo
 
 settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=60)
 settings.load_profile("repeatable")
+
+
+def pytest_configure(config):
+    """One server of commands for all workers, which inherit where it is."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        stack = ExitStack()
+        os.environ["SNN_WARM"] = stack.enter_context(serving())
+        config.add_cleanup(stack.close)
 
 
 @dataclass(frozen=True)
@@ -63,8 +72,7 @@ def snn():
 @pytest.fixture(scope="session")
 def warm():
     """Commands whose processes do not load torch again: for what is not about loading, memory or signals."""
-    with serving() as made:
-        yield made
+    return Warm.of(os.environ["SNN_WARM"])
 
 
 @pytest.fixture

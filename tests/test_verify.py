@@ -572,12 +572,11 @@ def test_params_from_a_record(call, tmp_path):
     assert timeless(made) == timeless(records[0])
 
 
-def test_pipe_from_solve():
-    snn = f"{sys.executable} -m snn_cli"
+def test_pipe_from_solve(warm):
     done = subprocess.run(
-        f"{snn} solve --act sselu --epsilon auto --fanin 64 --json | "
-        f"{snn} verify --params - --depth 9 --fanin 64 --trials 8 --batch 4 --json",
-        shell=True, capture_output=True, text=True, check=True,
+        "snn solve --act sselu --epsilon auto --fanin 64 --json | "
+        "snn verify --params - --depth 9 --fanin 64 --trials 8 --batch 4 --json",
+        shell=True, capture_output=True, text=True, check=True, env=warm.environment,
     )  # fmt: skip
     record = json.loads(done.stdout)
     assert done.stderr == ""

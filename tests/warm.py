@@ -42,8 +42,8 @@ answer = server.recv(4)
 os._exit(_struct.unpack("i", answer)[0] if answer else 70)
 """
 
-LOADED = ("torch._dynamo", "numpy", "scipy.special", "scipy.optimize", "scipy.stats", "sympy", "mpmath", "matplotlib.figure",
-          "matplotlib.backends.backend_svg", "sklearn.datasets")  # fmt: skip
+LOADED = ("torch._dynamo", "numpy", "scipy.special", "scipy.optimize", "scipy.stats", "sympy", "mpmath",
+          "matplotlib.figure", "matplotlib.backends.backend_svg", "sklearn.datasets")  # fmt: skip
 
 
 class Warm(NamedTuple):
@@ -52,16 +52,20 @@ class Warm(NamedTuple):
     environment: dict[str, str]
     python: str
 
+    @classmethod
+    def of(cls, folder: str) -> Warm:
+        """The clients in a folder."""
+        path = (os.path.join(folder, "bin"), str(Path(sys.executable).parent), os.environ["PATH"])
+        return cls({**os.environ, "PATH": os.pathsep.join(path)}, os.path.join(folder, "python"))
+
 
 @contextmanager
-def serving() -> Iterator[Warm]:
-    """Clients, and a server that runs for them."""
-    with tempfile.TemporaryDirectory() as name, socket.socket(socket.AF_UNIX) as listener:
-        folder = Path(name)
-        address = str(folder / "socket")
-        (folder / "bin").mkdir()
-        clients = {"snn": folder / "bin" / "snn", "python": folder / "python"}
-        for name, client in clients.items():
+def serving() -> Iterator[str]:
+    """A folder of clients, and a server for them that loads everything when the first of them asks."""
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listener:
+        address = os.path.join(folder, "socket")
+        Path(folder, "bin").mkdir()
+        for name, client in (("snn", Path(folder, "bin", "snn")), ("python", Path(folder, "python"))):
             client.write_text(CLIENT.format(python=sys.executable, address=address, name=name), encoding="utf-8")
             client.chmod(0o755)
         listener.bind(address)
@@ -73,18 +77,14 @@ def serving() -> Iterator[Warm]:
             stdout=subprocess.DEVNULL,
             pass_fds=[listener.fileno()],
             start_new_session=True,
-        ) as server:
-            path = (str(folder / "bin"), str(Path(sys.executable).parent), os.environ["PATH"])
-            try:
-                yield Warm({**os.environ, "PATH": os.pathsep.join(path)}, str(clients["python"]))
-            finally:
-                assert server.stdin is not None
-                server.stdin.close()
-                server.wait(timeout=60)
+        ):
+            yield folder  # leaving closes standard input, and waits
 
 
 def serve(listener: socket.socket) -> None:
     """A process for each connection, until standard input ends."""
+    if 0 in select.select([listener, 0], [], [])[0]:
+        return
     for name in LOADED:
         with suppress(ImportError):
             importlib.import_module(name)
