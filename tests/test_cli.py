@@ -482,7 +482,7 @@ def test_a_defect_is_one_line(call, monkeypatch):
     assert "Traceback" not in done.err
 
 
-def in_terminal(args, columns=100, env=None):
+def in_terminal(args, columns=100, env=None, command=(sys.executable, "-m", "snn_cli")):
     """Run in a pseudo-terminal of that width; what a person would see."""
     import fcntl
     import pty
@@ -493,11 +493,7 @@ def in_terminal(args, columns=100, env=None):
     if pid == 0:
         inherited = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
         time.sleep(0.2)  # until the parent has set the width
-        os.execve(
-            sys.executable,
-            [sys.executable, "-m", "snn_cli", *args],
-            {**inherited, "TERM": "xterm-256color", **(env or {})},
-        )
+        os.execvpe(command[0], [*command, *args], {**inherited, "TERM": "xterm-256color", **(env or {})})
     fcntl.ioctl(descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     shown = b""
     while True:
@@ -586,9 +582,10 @@ SWEPT = ["simulate", "--act", "lselu", "--depth", "10:200:8", "--fanin", "64", "
     ],
     ids=["analyze", "formula", "compared", "swept"],
 )
-def test_tables_of_every_command_fit_the_width(args, columns, kept):
+def test_tables_of_every_command_fit_the_width(args, columns, kept, warm):
     """Nothing is left out; what is longer than the line stands on a line of its own, and is not broken."""
-    shown = in_terminal(args, columns=columns, env={"NO_COLOR": "1", "PYTHONIOENCODING": "ascii"})
+    env = {"NO_COLOR": "1", "PYTHONIOENCODING": "ascii", "PATH": warm.environment["PATH"]}
+    shown = in_terminal(args, columns=columns, env=env, command=("snn",))
     lines = shown.splitlines()
     assert max(map(len, lines)) <= max(columns, 36)
     assert len(lines) < 120

@@ -154,9 +154,10 @@ def run(streams: list[int], name: str, argv: list[str], directory: str, environm
         os.chdir(directory)
         os.environ.clear()
         os.environ.update(environment)
-        sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
-        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
-        sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False, buffering=1)  # noqa: SIM115
+        encoding = environment.get("PYTHONIOENCODING", "utf-8")
+        sys.stdin = open(0, encoding=encoding, closefd=False)  # noqa: SIM115
+        sys.stdout = open(1, "w", encoding=encoding, closefd=False)  # noqa: SIM115
+        sys.stderr = open(2, "w", 1, encoding, "backslashreplace", closefd=False)  # noqa: SIM115
         main: Any = ModuleType("__main__")
         sys.modules["__main__"] = main
         if name == "snn":
