@@ -111,7 +111,8 @@ FORMULAS["dselu"] = FORMULAS["selu"]
 def half_line_rule(digits: int, scale: mpmath.mpf) -> list[tuple[mpmath.mpf, mpmath.mpf]]:
     """Gauss-Legendre nodes on z < 0, with the weights times the normal density.
 
-    Panels of length at most 1.5, halved towards 0 down to an eighth of ``scale``, on which the left branch changes.
+    48 on panels of length at most 1.5, halved towards 0 down to an eighth of ``scale``, on which the left branch changes:
+    with twice as many the moments differ by rounding alone, at 40 digits as at 60.
     """
     with mpmath.workdps(digits + 10):
         edge = -mpmath.sqrt(2 * digits * mpmath.log(10)) - 4
@@ -121,7 +122,7 @@ def half_line_rule(digits: int, scale: mpmath.mpf) -> list[tuple[mpmath.mpf, mpm
         while ends[-1] < -scale / 8:
             ends.append(ends[-1] / 2)
         ends.append(mpmath.mpf(0))
-        nodes = GaussLegendre(mpmath.mp).calc_nodes(5 if digits <= 30 else 6, mpmath.mp.prec)
+        nodes = GaussLegendre(mpmath.mp).calc_nodes(5 if digits <= 60 else 6, mpmath.mp.prec)
         rule = []
         for a, b in pairwise(ends):
             for x, w in nodes:
