@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -25,6 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background job; what is started would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+gc.set_threshold(50_000)  # what is loaded and collected stays: looking through it again and again is a part of the time
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the workers' torch and numpy, and of what they start
 settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=60)
 settings.load_profile("repeatable")
@@ -36,6 +38,10 @@ def pytest_configure(config):
         stack = ExitStack()
         os.environ["SNN_WARM"] = stack.enter_context(serving())
         config.add_cleanup(stack.close)
+
+
+def pytest_collection_finish():
+    gc.freeze()
 
 
 @dataclass(frozen=True)
