@@ -78,7 +78,7 @@ def snn():
 
 @pytest.fixture(scope="session")
 def warm():
-    """Commands whose processes do not load torch again: for what is not about loading, memory or signals."""
+    """Commands whose processes do not load torch again: for what is not about loading or memory."""
     return Warm.of(os.environ["SNN_WARM"])
 
 

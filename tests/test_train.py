@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -346,12 +347,20 @@ def stopping(at):
     return progress
 
 
+THREE_EPOCHS = {"epochs": 3, "lr": "0.003,0.01", "seeds": 1}
+
+
+@cache
+def uninterrupted(*acts):
+    return train(list(acts), **SMALL | THREE_EPOCHS)
+
+
 @pytest.mark.parametrize("at", [1, 5, 10])
 def test_resumed_is_as_uninterrupted(tmp_path, at):
     path = str(tmp_path / "check")
-    options = {**SMALL, "epochs": 3, "lr": "0.003,0.01", "seeds": 1}
+    options = SMALL | THREE_EPOCHS
     acts = ["lselu+mixup+centralize", "relu+bn"]
-    whole = train(acts, **options)
+    whole = uninterrupted(*acts)
     with pytest.raises(Stop):
         train(acts, **options, checkpoint=path, progress=stopping(at))
     resumed = train(acts, **options, resume=path)
@@ -725,12 +734,12 @@ def test_errors_of_the_function():
             train(**options)
 
 
-def test_ctrl_c_says_how_to_go_on(tmp_path):
+def test_ctrl_c_says_how_to_go_on(tmp_path, warm):
     path = tmp_path / "check"
     control, terminal = pty.openpty()
-    command = [sys.executable, "-m", "snn_cli", "train", "--depth", "4", "--width", "16", "--epochs", "100000", "--act",
-               "lselu", "--checkpoint", str(path)]  # fmt: skip
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=terminal)
+    command = ["snn", "train", "--depth", "4", "--width", "16", "--epochs", "100000", "--act", "lselu",
+               "--checkpoint", str(path)]  # fmt: skip
+    process = subprocess.Popen(command, env=warm.environment, stdout=subprocess.PIPE, stderr=terminal)
     os.close(terminal)
     said, deadline = b"", time.monotonic() + 60
     while not path.exists():

@@ -623,12 +623,12 @@ def test_other_commands_do_not_load_torch():
     assert done.returncode == 0, done.stderr
 
 
-def test_ctrl_c_prints_what_is_measured(tmp_path):
+def test_ctrl_c_prints_what_is_measured(tmp_path, warm):
     """On a terminal's standard error a bar counts; an interrupt ends the run, and the record says so."""
     parent, child = pty.openpty()
     file = tmp_path / "run"
-    args = [sys.executable, "-m", "snn_cli", *ARGS[:-1], "1000000", "--save", str(file), "--json"]
-    with subprocess.Popen(args, stdout=subprocess.PIPE, stderr=child) as process:
+    args = ["snn", *ARGS[:-1], "1000000", "--save", str(file), "--json"]
+    with subprocess.Popen(args, env=warm.environment, stdout=subprocess.PIPE, stderr=child) as process:
         os.close(child)
         shown, deadline = b"", time.monotonic() + 60
         while b"log growth" not in shown and time.monotonic() < deadline:
@@ -671,19 +671,19 @@ def test_interrupted_before_the_first_network(monkeypatch, call, tmp_path):
     assert timeless(record) == timeless(verify(**SMALL))
 
 
-def torchrun(*args):
+def torchrun(warm, *args):
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     return subprocess.run(
-        [*launcher, "-m", "snn_cli", *args], capture_output=True, text=True, check=False, timeout=120, cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        [*launcher, "--no-python", "snn", *args], capture_output=True, text=True, check=False, timeout=120, cwd=ROOT,
+        env={**warm.environment, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
 
 
-def test_two_processes_are_as_one(tmp_path):
+def test_two_processes_are_as_one(tmp_path, warm):
     if not torch.distributed.is_available():
         pytest.skip("torch has no distributed package")
     file = tmp_path / "run"
-    done = torchrun(*ARGS[:-1], "40", "--save", str(file), "--json")
+    done = torchrun(warm, *ARGS[:-1], "40", "--save", str(file), "--json")
     if done.returncode and "do not find each other" in done.stderr:
         pytest.skip(f"the processes may not talk to each other here: {done.stderr[-300:]}")
     assert done.returncode == 0, done.stderr

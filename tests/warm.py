@@ -1,9 +1,10 @@
 """Processes that do not load torch again: a server that has loaded everything forks one for each command.
 
 The commands of ``Warm`` are small clients, for ``snn ARGS`` and for ``python -c CODE ARGS``. What they start is a
-process of its own, with the client's arguments, directory, environment and streams; its exit code becomes theirs. It
-has computed nothing yet, but what a fresh process would load only when it needs it is there already. So what is about
-loading, about memory, about signals or about the end of the interpreter is tested on ``python -m snn_cli`` itself.
+process of its own, with the client's arguments, directory, environment and streams; its exit code becomes theirs, and
+Ctrl-C is passed on to it. It has computed nothing yet, but what a fresh process would load only when it needs it is
+there already. So what is about loading, about memory, about kills or about the end of the interpreter is tested on
+``python -m snn_cli`` itself.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CLIENT = """#!{python} -IS
-import _socket, _struct, marshal, os, sys
+import _signal, _socket, _struct, marshal, os, sys
 server = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
 server.connect({address!r})
 server.sendmsg([b"-"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, _struct.pack("3i", 0, 1, 2))])
@@ -38,6 +39,8 @@ asked = marshal.dumps(({name!r}, sys.argv[1:], os.getcwd(), dict(os.environ)))
 asked = _struct.pack("i", len(asked)) + asked
 while asked:
     asked = asked[server.send(asked):]
+pid = _struct.unpack("i", server.recv(4))[0]
+_signal.signal(_signal.SIGINT, lambda number, _: os.kill(pid, number))
 answer = server.recv(4)
 os._exit(_struct.unpack("i", answer)[0] if answer else 70)
 """
@@ -113,7 +116,9 @@ def serve(listener: socket.socket) -> None:
             if not (child := os.fork()):
                 signal.set_wakeup_fd(-1)
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                signal.signal(signal.SIGINT, signal.default_int_handler)
                 run(streams, *marshal.loads(asked))
+            client.sendall(struct.pack("i", child))
             clients[child] = client
             for stream in streams:
                 os.close(stream)
