@@ -188,5 +188,5 @@ def run(streams: list[int], name: str, argv: list[str], directory: str, environm
 
 
 if __name__ == "__main__":
-    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+    sys.path[:] = [folder for folder in sys.path if folder != str(Path(__file__).parent)]  # nobody's but this script's
     serve(socket.socket(fileno=int(sys.argv[1])))
