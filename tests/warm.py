@@ -109,19 +109,20 @@ def serve(listener: socket.socket) -> None:
             ended.recv(4096)
             tell(clients)
         if listener in ready:
-            client, _ = listener.accept()
-            _, streams, _, _ = socket.recv_fds(client, 1, 3)
-            (size,) = struct.unpack("i", received(client, 4))
-            asked = received(client, size)
-            if not (child := os.fork()):
-                signal.set_wakeup_fd(-1)
-                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                signal.signal(signal.SIGINT, signal.default_int_handler)
-                run(streams, *marshal.loads(asked))
-            client.sendall(struct.pack("i", child))
-            clients[child] = client
-            for stream in streams:
-                os.close(stream)
+            with suppress(OSError, EOFError):  # a client that has been killed meanwhile
+                client, _ = listener.accept()
+                _, streams, _, _ = socket.recv_fds(client, 1, 3)
+                (size,) = struct.unpack("i", received(client, 4))
+                asked = received(client, size)
+                if not (child := os.fork()):
+                    signal.set_wakeup_fd(-1)
+                    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                    signal.signal(signal.SIGINT, signal.default_int_handler)
+                    run(streams, *marshal.loads(asked))
+                clients[child] = client
+                for stream in streams:
+                    os.close(stream)
+                client.sendall(struct.pack("i", child))
     for child in clients:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
@@ -140,6 +141,7 @@ def tell(clients: dict[int, socket.socket]) -> None:
 
 
 def received(connection: socket.socket, size: int) -> bytes:
+    """So many bytes; raises EOFError where there are fewer."""
     found = b""
     while len(found) < size:
         part = connection.recv(size - len(found))
@@ -182,8 +184,9 @@ def run(streams: list[int], name: str, argv: list[str], directory: str, environm
         sys.excepthook(*sys.exc_info())
         code = 1
     finally:
-        with suppress(OSError, ValueError):
-            sys.stdout.flush()
+        for file in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                file.flush()
         os._exit(code)
 
 
