@@ -25,15 +25,15 @@ def consoles(text: str) -> list[tuple[str, str]]:
     return re.findall(r"^```console\n\$ (.+?)\n(.*?)\n```$", text, re.MULTILINE | re.DOTALL)
 
 
-def shell(command: str, **kwargs: Any) -> subprocess.CompletedProcess[str]:
-    """Run a line in bash, ``snn`` being that of this interpreter."""
+def shell(command: str, env: dict[str, str] | None = None, **kwargs: Any) -> subprocess.CompletedProcess[str]:
+    """Run a line in bash, ``snn`` being that of this interpreter, or of the environment that is given."""
     path = str(Path(sys.executable).parent) + os.pathsep + os.environ["PATH"]
     return subprocess.run(
         ["bash", "-c", command],
         capture_output=True,
         encoding="utf-8",
         timeout=120,
-        env={**os.environ, "PATH": path},
+        env=env or {**os.environ, "PATH": path},
         check=False,
         **kwargs,
     )

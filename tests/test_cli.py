@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 import mpmath
+import pages
 import pytest
 from conftest import ROOT, run
 from hypothesis import given, settings
@@ -333,17 +334,14 @@ def test_help_fits_eighty_columns(call, monkeypatch, args):
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_examples_of_the_help_run_as_printed(snn, call, name):
+def test_examples_of_the_help_run_as_printed(warm, call, name):
     text = call(name, "--help").out
     assert len(text.splitlines()) < 90
     examples = re.findall(r"^ +snn (.+)$", text.split("Examples:")[1].split("Options:")[0], re.MULTILINE)
     assert 2 <= len(examples) <= 3
     for line in examples:
-        first, *rest = line.split(" | snn ")
-        done = snn(*shlex.split(first))
-        for part in rest:
-            done = snn(*shlex.split(part), input=done.out)
-        assert done.code == 0, done.err
+        done = pages.shell(f"set -o pipefail; snn {line}", env=warm.environment)
+        assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -548,7 +546,7 @@ def test_a_defect_is_one_line(call, monkeypatch):
     assert "Traceback" not in done.err
 
 
-def in_terminal(args, columns=100, env=None):
+def in_terminal(args, columns=100, env=None, command=(sys.executable, "-m", "snn_cli")):
     """Run in a pseudo-terminal of that width; what a person would see."""
     import fcntl
     import pty
@@ -559,11 +557,7 @@ def in_terminal(args, columns=100, env=None):
     if pid == 0:
         inherited = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
         time.sleep(0.2)  # until the parent has set the width
-        os.execve(
-            sys.executable,
-            [sys.executable, "-m", "snn_cli", *args],
-            {**inherited, "TERM": "xterm-256color", **(env or {})},
-        )
+        os.execvpe(command[0], [*command, *args], {**inherited, "TERM": "xterm-256color", **(env or {})})
     fcntl.ioctl(descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     shown = b""
     while True:
@@ -652,9 +646,10 @@ SWEPT = ["simulate", "--act", "lselu", "--depth", "10:200:8", "--fanin", "64", "
     ],
     ids=["analyze", "formula", "compared", "swept"],
 )
-def test_tables_of_every_command_fit_the_width(args, columns, kept):
+def test_tables_of_every_command_fit_the_width(args, columns, kept, warm):
     """Nothing is left out; what is longer than the line stands on a line of its own, and is not broken."""
-    shown = in_terminal(args, columns=columns, env={"NO_COLOR": "1", "PYTHONIOENCODING": "ascii"})
+    env = {"NO_COLOR": "1", "PYTHONIOENCODING": "ascii", "PATH": warm.environment["PATH"]}
+    shown = in_terminal(args, columns=columns, env=env, command=("snn",))
     lines = shown.splitlines()
     assert max(map(len, lines)) <= max(columns, 36)
     assert len(lines) < 120
@@ -754,14 +749,31 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.sh")) + sorted(
 )
 
 
+STEPS = {"convert_model.py": 10, "train.py": 100}
+"""Of those that train: as many as it takes to print everything once."""
+
+RUN = """
+import runpy, sys
+from pathlib import Path
+script, steps = Path(sys.argv[1]), int(sys.argv[2])
+sys.path.insert(0, str(script.parent))
+if steps:
+    import spirals
+    training = spirals.training
+    spirals.training = lambda model, _: training(model, steps)
+sys.argv[:] = [str(script)]
+runpy.run_path(str(script), run_name="__main__")
+"""
+
+
 @pytest.mark.parametrize("script", EXAMPLES, ids=lambda path: path.name)
-def test_examples_run(script):
+def test_examples_run(script, warm):
     if script.suffix == ".py":
         pytest.importorskip("torch")
-    bin_folder = str(Path(sys.executable).parent)
-    env = {**os.environ, "PATH": bin_folder + os.pathsep + os.environ["PATH"], "OMP_NUM_THREADS": "1"}
-    command = ["bash" if script.suffix == ".sh" else sys.executable, str(script)]
-    done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=240)
+        command = [warm.python, "-c", RUN, str(script), str(STEPS.get(script.name, 0))]
+    else:
+        command = ["bash", str(script)]
+    done = subprocess.run(command, capture_output=True, text=True, env=warm.environment, timeout=240)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
 

@@ -48,22 +48,22 @@ needs_sphinx = pytest.mark.skipif(
 @pytest.mark.parametrize(
     ("page", "command", "output"), CONSOLES, ids=[f"{page}: {command}" for page, command, _ in CONSOLES]
 )
-def test_output_is_real(page, command, output):  # noqa: ARG001
-    assert_printed(command, output, cwd=ROOT)
+def test_output_is_real(page, command, output, warm):  # noqa: ARG001
+    assert_printed(command, output, cwd=ROOT, env=warm.environment)
 
 
 @pytest.mark.parametrize("page", [page for page, text in PAGES.items() if blocks(text, "sh")])
-def test_shell_blocks_run(page, tmp_path):
+def test_shell_blocks_run(page, tmp_path, warm):
     pytest.importorskip("torch")
     if "train" in page:
         pytest.importorskip("sklearn")
     for block in blocks(PAGES[page], "sh"):
-        done = shell(f"set -e\n{block}", cwd=tmp_path)
+        done = shell(f"set -e\n{block}", cwd=tmp_path, env=warm.environment)
         assert done.returncode == 0, done.stderr
 
 
-def test_python_blocks_run_and_their_comments_hold(tmp_path):
-    """All pages in one process: each is a module of its own, but torch is loaded once."""
+def test_python_blocks_run_and_their_comments_hold(tmp_path, warm):
+    """All pages in one process: each is a module of its own."""
     pytest.importorskip("torch")
     pytest.importorskip("sklearn")
     counts = {}
@@ -80,7 +80,7 @@ def test_python_blocks_run_and_their_comments_hold(tmp_path):
     }
     assert sum(counts.values()) == 11
     run_all = "import pathlib, runpy; [runpy.run_path(str(path)) for path in sorted(pathlib.Path().glob('*.py'))]"
-    done = subprocess.run([sys.executable, "-c", run_all], capture_output=True, text=True, cwd=tmp_path)
+    done = subprocess.run([warm.python, "-c", run_all], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-import sys
 from dataclasses import replace
 from functools import cache
 
@@ -93,15 +92,15 @@ def program(document):
     return "\n".join(line[4:] for line in lines[first : last + 1]) + "\n"
 
 
-def run(code):
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+def run(warm, code):
+    done = subprocess.run([warm.python, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     return dict(line.split(" = ") for line in done.stdout.splitlines())
 
 
 @pytest.mark.parametrize("name", RUN)
-def test_the_printed_program_runs_and_agrees(name):
-    printed = run(program(text(name)))
+def test_the_printed_program_runs_and_agrees(name, warm):
+    printed = run(warm, program(text(name)))
     record = solution(name)
     assert list(printed) == list(MOMENTS)
     with mp.workdps(40):
@@ -358,7 +357,7 @@ def test_latex_compiles(name, tmp_path):
     assert "Overfull" not in done.stdout
 
 
-def test_a_new_family_needs_nothing_here(monkeypatch):
+def test_a_new_family_needs_nothing_here(monkeypatch, warm):
     """SELU's form with the exponent doubled: its constants, moments and program follow from its data."""
     base = activations.get("dselu")
     family = base._replace(
@@ -372,7 +371,7 @@ def test_a_new_family_needs_nothing_here(monkeypatch):
     document = explain(record)
     part = section(document, "Closed forms")
     assert "the rate s = 2:" in " ".join(part.split())
-    printed = run(program(document))
+    printed = run(warm, program(document))
     for quantity in MOMENTS:
         assert float(printed[quantity]) == pytest.approx(float(chain(part, quantity)[-1]), rel=1e-15)
 

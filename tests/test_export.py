@@ -216,13 +216,13 @@ def test_json_is_the_formula():
 
 
 @pytest.mark.parametrize("to", EXPORTERS)
-def test_each_file_says_what_made_it(to, snn):
+def test_each_file_says_what_made_it(to, call):
     solution = solve("sselu", depth=50, lambda_min="1.05")
     record = export(to, params=solution)
     assert record.params == solution.params
     assert "sselu" in record.code
     assert record.command in record.code.replace("\\/", "/")
-    again = snn(*shlex.split(record.command)[1:])
+    again = call(*shlex.split(record.command)[1:])
     assert (again.code, again.out) == (0, record.code)
 
 
@@ -236,10 +236,10 @@ def test_each_file_says_what_made_it(to, snn):
     ],
     ids=str,
 )
-def test_the_command_of_a_solution_makes_it_again(options, snn):
+def test_the_command_of_a_solution_makes_it_again(options, call):
     solution = solve("lselu", **options)
     record = export("numpy", params=solution.to_dict())
-    assert snn(*shlex.split(record.command)[1:]).out == record.code
+    assert call(*shlex.split(record.command)[1:]).out == record.code
 
 
 def test_a_bare_record_is_its_own_command():

@@ -231,11 +231,11 @@ def test_latex():
 
 
 @pytest.mark.parametrize("to", EXPORTERS)
-def test_each_file_says_what_made_it(to, snn):
+def test_each_file_says_what_made_it(to, call):
     made = export(to, expr="where(x>0, x, a*(exp(x/b) - 1))", set={"a": "1.1", "b": "0.3"})
     assert made.command.startswith("snn export --expr 'where(x > 0, x, a * (exp(x / b) - 1))' --set a=1.1 --set b=0.3")
     assert "where(x > 0, x, a * (exp(x / b) - 1)): a = 1.1, b = 0.3" in made.code
-    again = snn(*shlex.split(made.command)[1:])
+    again = call(*shlex.split(made.command)[1:])
     assert (again.code, again.out) == (0, made.code)
 
 

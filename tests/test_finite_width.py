@@ -51,7 +51,9 @@ def drift_by_quadrature(act, params, fan_in):
     with mpmath.workdps(40):
         p = {name: mpmath.mpf(value) for name, value in params.items()}
         lam = p["lambda"]
-        left = [(z, w, f(z, p) ** 2, df(z, p) ** 2) for z, w in half_line_rule(30, mpmath.mpf(1) / 2)]
+        left = [
+            (z, w, f(z, p) ** 2, df(z, p) ** 2) for z, w in zip(*half_line_rule(30, mpmath.mpf(1) / 2), strict=True)
+        ]
         right = [(-z, w, (lam * z) ** 2, lam**2) for z, w, _, _ in left]
         z, w, f2, df2 = (np.array(column, dtype=object) for column in zip(*left, *right, strict=True))
 

@@ -101,36 +101,40 @@ def half_line(q):
 
 @lru_cache(maxsize=8)
 def values(act, q):
-    """``z^2``, weight, ``f`` and ``f'`` at all nodes."""
+    """Columns ``z^2``, weight, ``f`` and ``f'`` at all nodes."""
     f, df = definition(act)
     root = mpmath.sqrt(q)
-    return [(z * z, w, f(x), df(x)) for z, w in half_line(q) for x in (root * z, -root * z)]
+    return tuple(zip(*((z * z, w, f(x), df(x)) for z, w in half_line(q) for x in (root * z, -root * z)), strict=True))
+
+
+def product(a, b):
+    return [x * y for x, y in zip(a, b, strict=True)]
 
 
 def reference(act, q, centralized=False):
     """The fields of LayerMoments at one q; slopes by Hermite polynomials, of f itself and not of its derivatives."""
     with mpmath.workdps(DIGITS):
-        rows = values(act, mpmath.mpf(q))
-        mean = mpmath.fsum(w * y for _, w, y, _ in rows)
-        mean_scale_slope = mpmath.fsum(w * y * (z2 - 1) for z2, w, y, _ in rows) / 2
-        mean_curvature = mpmath.fsum(w * y * (z2 * z2 - 6 * z2 + 3) for z2, w, y, _ in rows) / 4
-        names = "second second_slope second_curvature fourth gain gain_slope gain_curvature gain_fourth mean_slope"
-        total = dict.fromkeys([*names.split(), "mixed", "along"], mpmath.mpf(0))
-        for z2, w, value, dy in rows:
-            y = value - mean if centralized else value
-            he2, he4 = w * (z2 - 1) / 2, w * (z2 * z2 - 6 * z2 + 3) / 4
-            y2, dy2 = y * y, dy * dy
-            total["second"] += w * y2
-            total["second_slope"] += he2 * y2
-            total["second_curvature"] += he4 * y2
-            total["fourth"] += w * y2 * y2
-            total["gain"] += w * dy2
-            total["gain_slope"] += he2 * dy2
-            total["gain_curvature"] += he4 * dy2
-            total["gain_fourth"] += w * dy2 * dy2
-            total["mean_slope"] += w * dy
-            total["mixed"] += w * y2 * dy2
-            total["along"] += w * z2 * dy2
+        z2, w, f, df = values(act, mpmath.mpf(q))
+        he2 = [(x - 1) / 2 for x in z2]
+        he4 = [(x * x - 6 * x + 3) / 4 for x in z2]
+        wf = product(w, f)
+        mean, mean_scale_slope, mean_curvature = mpmath.fsum(wf), mpmath.fdot(wf, he2), mpmath.fdot(wf, he4)
+        y2 = [(x - mean) ** 2 for x in f] if centralized else product(f, f)
+        dy2 = product(df, df)
+        wy2, wdy2 = product(w, y2), product(w, dy2)
+        total = {
+            "second": mpmath.fsum(wy2),
+            "second_slope": mpmath.fdot(wy2, he2),
+            "second_curvature": mpmath.fdot(wy2, he4),
+            "fourth": mpmath.fdot(wy2, y2),
+            "gain": mpmath.fsum(wdy2),
+            "gain_slope": mpmath.fdot(wdy2, he2),
+            "gain_curvature": mpmath.fdot(wdy2, he4),
+            "gain_fourth": mpmath.fdot(wdy2, dy2),
+            "mean_slope": mpmath.fdot(w, df),
+            "mixed": mpmath.fdot(wy2, dy2),
+            "along": mpmath.fdot(wdy2, z2),
+        }
         if centralized:  # E[(f - m)^2] = E[f^2] - m^2 with m = m(q); above m stands still
             total["second_curvature"] += 2 * mean * mean_curvature
             total["second_curvature"] -= 2 * (mean_scale_slope**2 + mean * mean_curvature)

@@ -843,15 +843,10 @@ def folder(tmp_path, monkeypatch):
         sys.path.remove(str(tmp_path))
 
 
-def snn(*arguments: str):
-    return subprocess.run(
-        [sys.executable, "-m", "snn_cli", *arguments], capture_output=True, text=True, check=False, timeout=120
-    )
-
-
 @pytest.mark.usefixtures("folder")
-def test_the_command_and_its_contract(call):
-    done = snn("verify", "--model", "usernets:make_net", "--input", "32", "--max-growth", "100", "--json")
+def test_the_command_and_its_contract(call, warm):
+    command = ["snn", "verify", "--model", "usernets:make_net", "--input", "32", "--max-growth", "100", "--json"]
+    done = subprocess.run(command, env=warm.environment, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode in (0, 1), done.stderr
     record = json.loads(done.stdout)
     for name in (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import os
 import pickle
 import shutil
 import subprocess
@@ -12,7 +11,7 @@ import sys
 
 import mpmath
 import pytest
-from conftest import FORMULAS, ROOT
+from conftest import FORMULAS
 
 torch = pytest.importorskip("torch")
 
@@ -498,12 +497,10 @@ dist.destroy_process_group()
 """
 
 
-def test_two_processes(tmp_path):
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+def test_two_processes(tmp_path, warm):
     started = [
         subprocess.Popen(
-            [sys.executable, "-c", PROCESSES, str(rank), str(tmp_path / "meeting")],
-            env=env, stderr=subprocess.PIPE, text=True,
+            [warm.python, "-c", PROCESSES, str(rank), str(tmp_path / "meeting")], stderr=subprocess.PIPE, text=True
         )
         for rank in range(2)
     ]  # fmt: skip

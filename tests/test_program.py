@@ -6,6 +6,7 @@ import json
 import math
 import shlex
 from fractions import Fraction
+from functools import cache
 
 import mpmath
 import numpy as np
@@ -38,6 +39,12 @@ F = {
 LSELU = "where(x > 0, l*x, l*(a*exp(x) + b*x - a))"
 SSELU = "where(x > 0, l*x, l*(a*exp(b*x) - a))"
 SELU = "where(x > 0, l*x, l*a*(exp(x) - 1))"
+
+
+@cache
+def solved(act):
+    """What many tests look at, from different sides."""
+    return solve(act, "0.02")
 
 
 def by_quadrature(solution, digits=40):
@@ -107,7 +114,7 @@ def test_nothing_in_the_box_is_better(act, epsilon):
 
 
 def test_it_is_stationary_by_differences():
-    solution = solve("gelu", "0.02")
+    solution = solved("gelu")
     there, h = landscape("gelu"), 1e-4
     b, c = solution.params["b"], solution.params["c"]
     values = [gamma_of(there.at(x, [y]), 0.02)[0] for x, y in ((b + h, c), (b - h, c), (b, c + h), (b, c - h), (b, c))]
@@ -135,8 +142,8 @@ def test_a_symmetric_zero_is_exactly_zero():
 
 
 def test_redundant_scale_and_shift():
-    assert solve("relu", "0.02").params["b"] == 1.0
-    assert Note.SCALE_REDUNDANT in solve("relu", "0.02").notes
+    assert solved("relu").params["b"] == 1.0
+    assert Note.SCALE_REDUNDANT in solved("relu").notes
     shifted = solve(expr="exp(x)", epsilon="0.02")
     assert shifted.params["c"] == 0.0
     assert Note.SHIFT_REDUNDANT in shifted.notes
@@ -167,7 +174,7 @@ def test_a_bound_on_a_redundant_shift():
 
 
 def test_a_shifted_relu_is_a_relu():
-    own, shifted = solve("relu", "0.02"), solve(expr="relu(x - 0.7)", epsilon="0.02")
+    own, shifted = solved("relu"), solve(expr="relu(x - 0.7)", epsilon="0.02")
     assert shifted.gamma == own.gamma
     assert shifted.params["c"] == pytest.approx(own.params["c"] + 0.7, rel=1e-15)
     assert Note.SCALE_REDUNDANT in shifted.notes
@@ -187,7 +194,7 @@ def test_fixed_parameters(bound, name, value):
     assert solution.active_bounds == ()
     assert abs(solution.residuals["second_moment"]) < 1e-12
     assert abs(solution.residuals["chi"]) < 1e-12
-    assert solution.gamma >= solve("gelu", "0.02").gamma
+    assert solution.gamma >= solved("gelu").gamma
 
 
 def test_the_edge_of_the_search_is_told():
@@ -198,7 +205,7 @@ def test_the_edge_of_the_search_is_told():
 
 
 def test_feasible_end():
-    end = solve("gelu", "0.02").feasible_epsilon[1]
+    end = solved("gelu").feasible_epsilon[1]
     assert solve("gelu", end * (1 - 1e-6)).gamma < math.inf
     with pytest.raises(NoSolution, match="it has one for 0") as error:
         solve("gelu", end * (1 + 1e-6))
@@ -369,7 +376,7 @@ def test_the_explanation_checks_itself(capsys):
     scope = {"print": lambda name, _, value: printed.append((name, float(value)))}
     with mpmath.workdps(15):
         exec(program, scope)  # our own text, held against the record
-    solution = solve("gelu", "0.02")
+    solution = solved("gelu")
     for name, value in printed:
         expected = {"E[F]": solution.mean, "E[F^2]": 1.0, "E[F'^2]": 1.02, "gamma": solution.gamma}[name]
         assert value == pytest.approx(expected, abs=1e-12)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -53,9 +52,9 @@ def test_the_other_shell_blocks_run_and_the_figure_is_what_they_draw(tmp_path):
         assert all(float(a) == pytest.approx(float(b), rel=1e-3, abs=1e-2) for a, b in pairs)
 
 
-def test_python_block_runs_and_its_comments_hold(tmp_path):
+def test_python_block_runs_and_its_comments_hold(tmp_path, warm):
     pytest.importorskip("torch")
     code, count = checked("\n".join(blocks(README, "python")))
     assert count == 2
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    done = subprocess.run([warm.python, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -65,13 +65,13 @@ def test_table_says_which_survives(call):
     assert "\x1b" not in text
 
 
-def test_pipe_from_solve():
+def test_pipe_from_solve(warm):
     command = (
-        f"{sys.executable} -m snn_cli solve --act lselu,sselu --epsilon 0.01,0.02 --json | "
-        f"{sys.executable} -m snn_cli simulate --params - --depth 30 --fanin 128 --no-profile --json | "
-        f"{sys.executable} -m snn_cli simulate --params - --no-profile --json"
+        "snn solve --act lselu,sselu --epsilon 0.01,0.02 --json | "
+        "snn simulate --params - --depth 30 --fanin 128 --no-profile --json | "
+        "snn simulate --params - --no-profile --json"
     )
-    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=True, env=warm.environment)
     records = [json.loads(line) for line in done.stdout.splitlines()]
     assert [(r["act"], r["epsilon"]) for r in records] == [
         (act, epsilon) for act in ("lselu", "sselu") for epsilon in (0.01, 0.02)
@@ -200,11 +200,11 @@ def test_overflow_is_an_honest_record(call):
     assert "overflows on the way" in call("simulate", *args).out
 
 
-def test_terminal_fits_its_width():
+def test_terminal_fits_its_width(warm):
     for columns in (60, 80, 200):
         parent, child = pty.openpty()
-        env = {**os.environ, "COLUMNS": str(columns), "LINES": "40", "TERM": "xterm", "NO_COLOR": "1"}
-        args = [sys.executable, "-m", "snn_cli", "simulate", "--depth", "50", "--fanin", "256"]
+        env = {**warm.environment, "COLUMNS": str(columns), "LINES": "40", "TERM": "xterm", "NO_COLOR": "1"}
+        args = ["snn", "simulate", "--depth", "50", "--fanin", "256"]
         with subprocess.Popen(args, stdout=child, stderr=subprocess.PIPE, env=env) as process:
             os.close(child)
             text = b""

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -346,12 +347,20 @@ def stopping(at):
     return progress
 
 
+THREE_EPOCHS = {"epochs": 3, "lr": "0.003,0.01", "seeds": 1}
+
+
+@cache
+def uninterrupted(*acts):
+    return train(list(acts), **SMALL | THREE_EPOCHS)
+
+
 @pytest.mark.parametrize("at", [1, 5, 10])
 def test_resumed_is_as_uninterrupted(tmp_path, at):
     path = str(tmp_path / "check")
-    options = {**SMALL, "epochs": 3, "lr": "0.003,0.01", "seeds": 1}
+    options = SMALL | THREE_EPOCHS
     acts = ["lselu+mixup+centralize", "relu+bn"]
-    whole = train(acts, **options)
+    whole = uninterrupted(*acts)
     with pytest.raises(Stop):
         train(acts, **options, checkpoint=path, progress=stopping(at))
     resumed = train(acts, **options, resume=path)
@@ -436,21 +445,32 @@ def test_more_seeds_and_variants_can_be_added(tmp_path):
     assert [timeless(record) for record in more] == [timeless(record) for record in whole]
 
 
-def test_a_killed_run_goes_on(tmp_path, call):
+KILLED = """
+import os, signal, sys, threading, time
+from snn_cli.cli.main import main
+path, wait, *args = sys.argv[1:]
+
+def kill():
+    deadline = time.monotonic() + 60
+    while not os.path.exists(path) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(float(wait))
+    os.kill(os.getpid(), signal.SIGKILL)
+
+threading.Thread(target=kill, daemon=True).start()
+main(args)
+"""
+
+
+def test_a_killed_run_goes_on(tmp_path, call, warm):
     path = tmp_path / "check"
     args = ("train", "--depth", "4", "--width", "16", "--epochs", "30", "--lr", "0.01", "--seeds", "1", "--act",
             "sselu+mixup", "--json")  # fmt: skip
-    command = [sys.executable, "-m", "snn_cli", *args]
-    for wait in (0.3, 0.7):  # once it has written, and once in the middle of more of them
-        extra = ["--resume" if path.exists() else "--checkpoint", str(path)]
-        process = subprocess.Popen([*command, *extra], cwd=ROOT, stdout=subprocess.DEVNULL)
-        deadline = time.monotonic() + 60
-        while not path.exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        time.sleep(wait)
-        process.kill()
-        assert process.wait() == -signal.SIGKILL
+    for wait in (0.1, 0.3):  # once it has written, and once in the middle of more of them
+        command = [warm.python, "-c", KILLED, str(path), str(wait), *args]
+        done = subprocess.run([*command, "--resume" if path.exists() else "--checkpoint", str(path)])
+        assert done.returncode == 128 + signal.SIGKILL
+        assert path.exists()
     (resumed,) = call(*args, "--resume", str(path)).records
     (whole,) = call(*args).records
     assert timeless(resumed) == timeless(whole)
@@ -733,12 +753,12 @@ def test_errors_of_the_function():
             train(**options)
 
 
-def test_ctrl_c_says_how_to_go_on(tmp_path):
+def test_ctrl_c_says_how_to_go_on(tmp_path, warm):
     path = tmp_path / "check"
     control, terminal = pty.openpty()
-    command = [sys.executable, "-m", "snn_cli", "train", "--depth", "4", "--width", "16", "--epochs", "100000", "--act",
-               "lselu", "--checkpoint", str(path)]  # fmt: skip
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=terminal)
+    command = ["snn", "train", "--depth", "4", "--width", "16", "--epochs", "100000", "--act", "lselu",
+               "--checkpoint", str(path)]  # fmt: skip
+    process = subprocess.Popen(command, env=warm.environment, stdout=subprocess.PIPE, stderr=terminal)
     os.close(terminal)
     said, deadline = b"", time.monotonic() + 60
     while not path.exists():
@@ -759,11 +779,12 @@ def test_ctrl_c_says_how_to_go_on(tmp_path):
 
 
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="torch has no distributed package")
-def test_two_processes_are_as_one(tmp_path):
+def test_two_processes_are_as_one(tmp_path, warm):
     """The gradients of a batch are averaged over its halves: the same to rounding, without batch statistics."""
     args = [*ARGS, "--act", "lselu+centralize,sselu", "--json", "--checkpoint", str(tmp_path / "check")]
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "snn_cli", *args]
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    launcher = [warm.python, "-c", "from torch.distributed.run import main; main()", "--nproc-per-node", "2"]
+    env = {**warm.environment, "OMP_NUM_THREADS": "1"}
+    command = [*launcher, "--no-python", "snn", *args]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, env=env)
     assert done.returncode == 0, done.stderr[-2000:]
     records = [json.loads(line) for line in done.stdout.splitlines()]

@@ -371,17 +371,21 @@ def test_absurd_params_are_no_traceback(call, tmp_path, scale):
     assert "internal" not in done.err
 
 
-def test_too_little_memory_says_what_would_do(snn):
+def test_too_little_memory_says_what_would_do(warm):
     """``--memory`` counts what Python and torch hold themselves: a process of its own each time."""
+
+    def snn(*args):
+        return subprocess.run(["snn", *args], env=warm.environment, capture_output=True, text=True, timeout=120)
+
     done = snn("verify", "--memory", "10MB", "--trials", "2")
-    assert (done.code, done.out) == (3, "")
-    (enough,) = re.findall(r"--memory (\S+)", done.err)
-    assert snn("verify", "--memory", f"{float(enough.removesuffix('MiB')) + 4}MiB", "--trials", "2").code == 0
-    deep = ("verify", "--depth", "400", "--fanin", "128", "--batch", "1024", "--trials", "1")
-    done = snn(*deep, "--memory", "350MiB")
-    assert (done.code, done.out) == (3, "")
-    (batch,) = re.findall(r"--batch (\d+)", done.err)
-    assert snn(*deep[:-2], "--trials", "1", "--memory", "350MiB", "--batch", batch, "--no-profile").code == 0
+    assert (done.returncode, done.stdout) == (3, "")
+    (enough,) = (float(size) for size in re.findall(r"--memory (\S+)MiB", done.stderr))
+    assert snn("verify", "--memory", f"{enough + 4}MiB", "--trials", "2").returncode == 0
+    deep = ("verify", "--depth", "400", "--fanin", "128", "--memory", f"{enough + 87}MiB", "--trials", "1")
+    done = snn(*deep, "--batch", "1024")
+    assert (done.returncode, done.stdout) == (3, "")
+    (batch,) = re.findall(r"--batch (\d+)", done.stderr)
+    assert snn(*deep, "--batch", batch, "--no-profile").returncode == 0
 
 
 def test_too_many_trials_to_hold(call):
@@ -594,12 +598,11 @@ def test_params_from_a_record(call, tmp_path):
     assert timeless(made) == timeless(records[0])
 
 
-def test_pipe_from_solve():
-    snn = f"{sys.executable} -m snn_cli"
+def test_pipe_from_solve(warm):
     done = subprocess.run(
-        f"{snn} solve --act sselu --epsilon auto --fanin 64 --json | "
-        f"{snn} verify --params - --depth 9 --fanin 64 --trials 8 --batch 4 --json",
-        shell=True, capture_output=True, text=True, check=True,
+        "snn solve --act sselu --epsilon auto --fanin 64 --json | "
+        "snn verify --params - --depth 9 --fanin 64 --trials 8 --batch 4 --json",
+        shell=True, capture_output=True, text=True, check=True, env=warm.environment,
     )  # fmt: skip
     record = json.loads(done.stdout)
     assert done.stderr == ""
@@ -646,12 +649,12 @@ def test_other_commands_do_not_load_torch():
     assert done.returncode == 0, done.stderr
 
 
-def test_ctrl_c_prints_what_is_measured(tmp_path):
+def test_ctrl_c_prints_what_is_measured(tmp_path, warm):
     """On a terminal's standard error a bar counts; an interrupt ends the run, and the record says so."""
     parent, child = pty.openpty()
     file = tmp_path / "run"
-    args = [sys.executable, "-m", "snn_cli", *ARGS[:-1], "1000000", "--save", str(file), "--json"]
-    with subprocess.Popen(args, stdout=subprocess.PIPE, stderr=child) as process:
+    args = ["snn", *ARGS[:-1], "1000000", "--save", str(file), "--json"]
+    with subprocess.Popen(args, env=warm.environment, stdout=subprocess.PIPE, stderr=child) as process:
         os.close(child)
         shown, deadline = b"", time.monotonic() + 60
         while b"log growth" not in shown and time.monotonic() < deadline:
@@ -693,19 +696,19 @@ def test_interrupted_before_the_first_network(monkeypatch, call, tmp_path):
     assert timeless(record) == timeless(verify(**SMALL))
 
 
-def torchrun(*args):
+def torchrun(warm, *args):
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     return subprocess.run(
-        [*launcher, "-m", "snn_cli", *args], capture_output=True, text=True, check=False, timeout=120, cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        [*launcher, "--no-python", "snn", *args], capture_output=True, text=True, check=False, timeout=120, cwd=ROOT,
+        env={**warm.environment, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
 
 
-def test_two_processes_are_as_one(tmp_path):
+def test_two_processes_are_as_one(tmp_path, warm):
     if not torch.distributed.is_available():
         pytest.skip("torch has no distributed package")
     file = tmp_path / "run"
-    done = torchrun(*ARGS[:-1], "40", "--save", str(file), "--json")
+    done = torchrun(warm, *ARGS[:-1], "40", "--save", str(file), "--json")
     if done.returncode and "do not find each other" in done.stderr:
         pytest.skip(f"the processes may not talk to each other here: {done.stderr[-300:]}")
     assert done.returncode == 0, done.stderr
