@@ -252,6 +252,13 @@ def test_too_small_for_doubles_with_zero_mean(expr):
         solve(expr=expr, epsilon="0.05", zero_mean=True)
 
 
+@pytest.mark.parametrize("expr", ["x + 1e9", "tanh(x) + 1e12"])
+def test_too_far_off_for_doubles_under_bounds(expr):
+    """``1 - m^2`` is 0 where the search starts."""
+    with pytest.raises((NoSolution, CannotCompute)):
+        solve(expr=expr, epsilon="0.05", bound="a<=2,d=0")
+
+
 def test_hardly_anywhere_but_constant():
     with pytest.raises(CannotCompute, match="too small a part of the line"):
         solve(expr="exp(-1e6*x**2)", epsilon="0.05")

@@ -147,11 +147,12 @@ class Constrained:
         from scipy.optimize import minimize
 
         at = _remembered(evaluate)
-        constraints = [_constraint(kind, of, at) for kind, of in self._constraints(at(np.array([math.log(b), c, m])))]
         limit = 0.0 if self.problem.zero_mean else 0.999999
         start = np.array([math.log(b), c, min(max(m, -limit), limit)])
         with np.errstate(all="ignore"):
             try:
+                given = self._constraints(at(np.array([math.log(b), c, m])))
+                constraints = [_constraint(kind, of, at) for kind, of in given]
                 done = minimize(
                     lambda x: float(at(x).objective.value),
                     start,

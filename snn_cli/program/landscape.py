@@ -133,7 +133,7 @@ class Landscape:
 
     @property
     def sees(self) -> bool:
-        """Whether f changes over the panels of the middle by no more than f' explains: f has no jumps."""
+        """Whether f changes over the panels of the middle as f' says: not by a step, nor by less than its rounding."""
         inside = self.breaks[np.abs(self.breaks) <= EDGE]
         _x, weights, _f, df = self._values(inside[:-1], inside[1:])
         with np.errstate(all="ignore"):

@@ -151,7 +151,10 @@ def _none(search: Search, ends: tuple[float, float] | None) -> NoSolution | Cann
     problem = search.problem
     name = problem.baseline.name
     if not search.landscape.sees:
-        return CannotCompute(f"{name} changes too fast for its slope to be seen", "a smaller factor on x")
+        return CannotCompute(
+            f"{name} changes too fast for its slope to be seen, or too little beside its size",
+            "a smaller factor on x, or a smaller constant",
+        )
     if ends is not None and ends[1] < 1e-9 and not problem.bounds:
         return NoSolution(
             f"{name} is a line, or as good as one where it was searched, and has no solution at epsilon = "
