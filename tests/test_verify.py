@@ -696,19 +696,19 @@ def test_interrupted_before_the_first_network(monkeypatch, call, tmp_path):
     assert timeless(record) == timeless(verify(**SMALL))
 
 
-def torchrun(warm, *args):
+def torchrun(*args):
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     return subprocess.run(
-        [*launcher, "--no-python", "snn", *args], capture_output=True, text=True, check=False, timeout=120, cwd=ROOT,
-        env={**warm.environment, "OMP_NUM_THREADS": "1"},
+        [*launcher, "-m", "snn_cli", *args], capture_output=True, text=True, check=False, timeout=120, cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
 
 
-def test_two_processes_are_as_one(tmp_path, warm):
+def test_two_processes_are_as_one(tmp_path):
     if not torch.distributed.is_available():
         pytest.skip("torch has no distributed package")
     file = tmp_path / "run"
-    done = torchrun(warm, *ARGS[:-1], "40", "--save", str(file), "--json")
+    done = torchrun(*ARGS[:-1], "40", "--save", str(file), "--json")
     if done.returncode and "do not find each other" in done.stderr:
         pytest.skip(f"the processes may not talk to each other here: {done.stderr[-300:]}")
     assert done.returncode == 0, done.stderr
