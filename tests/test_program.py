@@ -256,7 +256,7 @@ def test_too_small_for_doubles_with_zero_mean(expr):
 def test_too_far_off_for_doubles_under_bounds(expr):
     """``1 - m^2`` is 0 where the search starts."""
     with pytest.raises((NoSolution, CannotCompute)):
-        solve(expr=expr, epsilon="0.05", bound="a<=2,d=0")
+        solve(expr=expr, epsilon="0.05", bound="a<=2,b=1")
 
 
 def test_hardly_anywhere_but_constant():
