@@ -1024,3 +1024,15 @@ def test_verify_and_simulate_take_a_model_as_a_keyword():
     ):
         with pytest.raises(snn_cli.InputError):
             call(**options)
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("mine.py:make", "mine:make"), ("./nets/mine.py:make", "nets.mine:make")])
+def test_a_file_that_is_named_is_told_as_a_module(tmp_path, monkeypatch, typed, meant):
+    (tmp_path / "nets").mkdir()
+    for folder in (tmp_path, tmp_path / "nets"):
+        (folder / "mine.py").write_text("from torch import nn\n\n\ndef make():\n    return nn.PReLU()\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError) as error:
+        load(typed)
+    assert error.value.hint == f"--model {meant}"
+    assert isinstance(load(meant)(), nn.PReLU)

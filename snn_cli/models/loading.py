@@ -19,13 +19,17 @@ EXAMPLE = "--model mypackage.models:make_net --input 3x64x64"
 
 def split(path: str) -> tuple[str, str]:
     """Module and name. Raises InputError for a path that is none."""
-    module_name, colon, name = path.partition(":")
-    if not colon or not name or not module_name:
-        hint = EXAMPLE
-        if path.endswith(".py") and os.path.exists(path):
-            hint = f"--model {os.path.splitext(path)[0].replace(os.sep, '.')}:make_net"
+    module_name, _, name = path.partition(":")
+    file = module_name.endswith(".py") and os.path.isfile(module_name)
+    if file or not name or not module_name:
+        hint = f"--model {_dotted(module_name)}:{name or 'make_net'}" if file else EXAMPLE
         raise InputError(f"--model is {path}; it takes package.module:callable", hint)
     return module_name, name
+
+
+def _dotted(file: str) -> str:
+    """The module that a file is, from the current directory."""
+    return os.path.splitext(os.path.normpath(file))[0].replace(os.sep, ".")
 
 
 def load(path: str) -> Callable[[], Any]:
