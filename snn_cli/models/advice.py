@@ -14,13 +14,15 @@ from snn_cli.records import Advice
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from snn_cli.models.theory import Call, Theory
+    from snn_cli.models.theory import Call, Mended, Theory
     from snn_cli.records import ModelLayer, ModelReport
 
 MOST_ADVICE = 5
 _MOST_CAUSES = 2
 _NOTICED = 0.05  # gain off by this share is worth a word
 _UNASKED = 10.0  # the factor of a budget that nobody gave
+_CHANCE = 4.0  # deviations
+_ATTRACTS = 0.99  # what is left of a deviation of q behind an activation that pulls it back
 _GATES = frozenset(["Sigmoid", "Hardsigmoid", "LogSigmoid"])  # what convert leaves, unless it is named
 
 Part = list[tuple[float, "ModelLayer | Sum"]]
@@ -32,13 +34,14 @@ def advice(
     """``violation``: the layer at which the gradient leaves the budget; ``calls``: of the layers."""
     found = [
         *_broken(report),
+        *_whole(report, violation),
         *_violated(report, violation, calls),
         *_causes(report, violation, calls, theory),
-        *_means(report),
+        *_means(report, calls),
         *_size(report),
         *_unexpected(report),
     ]
-    return tuple(found[:MOST_ADVICE]) or (_nothing(report),)
+    return tuple(found[:MOST_ADVICE])
 
 
 def farthest(report: ModelReport, i: int, calls: Sequence[Call]) -> tuple[str | None, float | None]:
@@ -90,11 +93,14 @@ def _unexpected(report: ModelReport) -> list[Advice]:
     return [Advice("unexpected-growth", last.name, last.growth, last.growth_theory, None)]
 
 
-def _nothing(report: ModelReport) -> Advice:
+def _whole(report: ModelReport, violation: int | None) -> list[Advice]:
+    """What the whole model does to the gradient, where no layer is to be named before."""
     growth = _counted(report)
-    code = "fine" if report.verdict.max_growth is not None else "no-budget"
     value = None if growth is None else math.exp(min(growth, 700.0))
-    return Advice(code, None, value, report.verdict.max_growth, None)
+    if report.verdict.max_growth is None:
+        return [Advice("no-budget", None, value, None, None)] if report.broken_layer is None else []
+    fine = violation is None and report.broken_layer is None and report.verdict.within_budget
+    return [Advice("fine", None, value, report.verdict.max_growth, None)] if fine else []
 
 
 def _limit(report: ModelReport) -> float:
@@ -108,15 +114,12 @@ def _counted(report: ModelReport) -> float | None:
 
 
 def _causes(report: ModelReport, violation: int | None, calls: Sequence[Call], theory: Theory | None) -> list[Advice]:
-    """Where the gradient is gained or lost: in weights' gains, activations, sums, normalizations, average pooling.
-
-    Only the first of two findings with the same remedy has it.
-    """
+    """Where the gradient is gained or lost: in weights' gains, activations, sums, normalizations, average pooling."""
     growth = _counted(report)
     if violation is None and (growth is None or abs(growth) <= _limit(report)):
         return []
     sign = 1.0 if growth is not None and growth > 0 else -1.0
-    if violation is not None:
+    if violation is not None and not report.violation_in_branch:
         relative = farthest(report, violation, calls)[1]
         sign = 1.0 if relative is None or relative >= 1 else -1.0
     means = mended(theory)
@@ -127,18 +130,25 @@ def _causes(report: ModelReport, violation: int | None, calls: Sequence[Call], t
         for code in sorted(totals, key=lambda code: -sign * totals[code])
         if parts[code] and not sign * totals[code] < max(_NOTICED, 0.2 * _limit(report))
     ]
-    beyond = not parts["normalization"] and abs(sum(map(math.log, means.values()))) > _limit(report)
+    beyond = not parts["normalization"] and abs(sum(math.log(each.growth) for each in means.values())) > _limit(report)
     if beyond and "gain" in codes and "activation" not in codes:
         codes.insert(codes.index("gain") + 1, "activation")
-    found: list[Advice] = []
-    for code in codes[:_MOST_CAUSES]:
-        one = _cause(code, parts[code], sign, report, calls, means, beyond or bool(parts["normalization"]))
-        found.append(one._replace(do=None) if one.do in [other.do for other in found] else one)
-    return found
+    converted = beyond or bool(parts["normalization"])
+    found = [_cause(code, parts[code], sign, report, calls, means, converted) for code in codes[:_MOST_CAUSES]]
+    return _each_once(found)
+
+
+def _each_once(found: Sequence[Advice]) -> list[Advice]:
+    """Of two findings with the same remedy the activation has it, or else the first."""
+    kept: dict[str | None, Advice] = {}
+    for advice in found:
+        if advice.do not in kept or advice.code == "activation":
+            kept[advice.do] = advice
+    return [advice if advice is kept[advice.do] else advice._replace(do=None) for advice in found]
 
 
 def _parts(
-    report: ModelReport, first: int, calls: Sequence[Call], sums: Sequence[Sum], means: Mapping[int, float]
+    report: ModelReport, first: int, calls: Sequence[Call], sums: Sequence[Sum], means: Mapping[int, Mended]
 ) -> dict[str, Part]:
     """By code: what each layer and each sum from ``first`` on does to the log gradient.
 
@@ -153,9 +163,11 @@ def _parts(
     for row, place in zip(report.layers[first:], calls[first:], strict=True):
         if row.gain and row.gain_kept:
             code = "normalization" if place.normalized else "gain"
-            found[code].append((_excess(row.gain, row.gain_kept), row))
+            excess = _excess(row.gain, row.gain_kept)
+            if abs(excess) > _CHANCE * math.sqrt(2 / place.numbers):
+                found[code].append((excess, row))
         elif place.number is not None and place.number in means:
-            found["activation"].append((math.log(means[place.number]), row))
+            found["activation"].append((math.log(means[place.number].growth), row))
         elif row.fan_in is None and row.growth and row.growth > 0:
             if "Norm" in row.kind:
                 found["normalization"].append((math.log(row.growth), row))
@@ -175,7 +187,7 @@ def _cause(
     sign: float,
     report: ModelReport,
     calls: Sequence[Call],
-    means: Mapping[int, float],
+    means: Mapping[int, Mended],
     converted: bool,
 ) -> Advice:
     """``sign``: of the log growth that there is too much of; ``converted``: whether no weights alone mend the model."""
@@ -183,11 +195,12 @@ def _cause(
     name = None if most is None else most.name
     if code == "activation":
         room = _limit(report) / max(report.depth, len(means))
-        mean = math.exp(sum(map(math.log, means.values())) / len(means))
+        mean = math.exp(sum(math.log(each.growth) for each in means.values()) / len(means))
         return Advice(code, name, mean, math.exp(room), _convert(report, calls, means))
     assert most is not None
     if isinstance(most, Sum):
-        do = _scaled(most, parts) if code == "sum" else _convert(report, calls, means)
+        scaled = code == "sum" and all(each.strength < _ATTRACTS for each in means.values())
+        do = _scaled(most, parts) if scaled else _convert(report, calls, means)
         return Advice(code, label(most.name, most.call), most.growth, None, do)
     if code == "gain":
         do = _convert(report, calls, means) if converted else _drawn(most, report, calls)
@@ -195,11 +208,13 @@ def _cause(
     return Advice(code, name, most.growth, None, _convert(report, calls, means) if code == "normalization" else None)
 
 
-def _convert(report: ModelReport, calls: Sequence[Call], means: Mapping[int, float]) -> str:
-    """Other activations, and weights for them; what mostly is a gate has to be named."""
+def _convert(report: ModelReport, calls: Sequence[Call], means: Mapping[int, Mended]) -> str:
+    """Other activations, and weights for them; what mostly is a gate has to be named, and functions be modules."""
     kinds = {row.kind for row, place in zip(report.layers, calls, strict=True) if place.number in means} & _GATES
     more = f", activations=[{', '.join(f'torch.nn.{kind}' for kind in sorted(kinds))}]" if kinds else ""
-    return f'snn_cli.nn.convert(model, "lselu", epsilon="auto"{more})'
+    functions = sorted({each.function for each in means.values() if each.function})
+    before = f"make {', '.join(functions)} modules in place of functions, then " if functions else ""
+    return f'{before}snn_cli.nn.convert(model, "lselu", epsilon="auto"{more})'
 
 
 def _scaled(most: Sum, parts: Part) -> str:
@@ -226,12 +241,12 @@ def _drawn(row: ModelLayer, report: ModelReport, calls: Sequence[Call]) -> str:
     return f"snn_cli.nn.self_normalizing_init_(model{'' if abs(sigma - 1) < 1e-9 else f', sigma_w={sigma:.6g}'})"
 
 
-def _means(report: ModelReport) -> list[Advice]:
+def _means(report: ModelReport, calls: Sequence[Call]) -> list[Advice]:
     worst, share = None, 1.0
-    for row in report.layers:
+    for row, place in zip(report.layers, calls, strict=True):
         if row.weight_mean and row.weight_mean_tolerance and row.fan_in:
             ratio = abs(row.weight_mean) / row.weight_mean_tolerance
-            if ratio > share:
+            if ratio > share and abs(row.weight_mean) > _CHANCE / math.sqrt(place.numbers):
                 worst, share = row, ratio
     if worst is None:
         return []

@@ -16,7 +16,7 @@ from snn_cli.propagation.paths import Averages, in_branch
 from snn_cli.records import ModelLayer, ModelReport, ModelVerdict, Note
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from snn_cli.engine.model import Measurement
     from snn_cli.graph import Graph
@@ -61,7 +61,11 @@ def report(trials: Trials) -> ModelReport:
     whole = growth(measured)
     averaged = None if graph is None else _averaged(measured[0], graph, calls)
     broken = next((i for i, one in enumerate(means) if one.q is None), None)
-    violation = None if trials.factor is None else _violation(measured, layers, means, calls, math.log(trials.factor))
+    verdict = _verdict(layers, whole, averaged, trials.factor)
+    violation = None
+    if trials.factor is not None:
+        left = _leaving(measured, layers, means, calls, math.log(trials.factor))
+        violation = _first(left, graph, calls, verdict)
     number = None if violation is None else calls[violation].number
     foretold, deviation = theory.mean_ends(trials.theories)
     first = tensors((trials.case.arguments, trials.case.named))[0]
@@ -76,7 +80,7 @@ def report(trials: Trials) -> ModelReport:
         weights=trials.weights,
         measured=estimates(whole.mean, whole.error, None, depth),
         theory=estimates(foretold, None, deviation if foretold is not None else None, depth),
-        verdict=_verdict(layers, whole, averaged, trials.factor),
+        verdict=verdict,
         gradient_out=geometric([m.gradient_out for m in measured]),
         first_violation=None if violation is None else layers[violation].name,
         violation_at=None,
@@ -158,14 +162,14 @@ def _averaged(m: Measurement, graph: Graph, calls: Sequence[Call]) -> int:
     return next((place.averaged for row, place in zip(m.layers, calls, strict=True) if row.gradient is not None), 1)
 
 
-def _violation(
+def _leaving(
     measured: Sequence[Measurement],
     layers: Sequence[ModelLayer],
     seen: Sequence[Seen],
     calls: Sequence[Call],
     limit: float,
-) -> int | None:
-    """Coming from the output, the first layer on a side of which the gradient has left the budget.
+) -> Iterator[int]:
+    """Coming from the output, the layers on a side of which the gradient has left the budget.
 
     Average pooling that every path passes is not counted.
     """
@@ -177,8 +181,21 @@ def _violation(
         sides = [] if out is None else [out * calls[i].averaged]
         sides += [] if into is None else [into * calls[i].averaged_in]
         if not sides or not start or any(not x > 0 or abs(math.log(x / start)) > limit for x in sides):
+            yield i
+
+
+def _first(left: Iterator[int], graph: Graph | None, calls: Sequence[Call], verdict: ModelVerdict) -> int | None:
+    """The first of the layers that all paths pass; of any layers, where the whole model is outside of the budget.
+
+    Inside a branch there is a part of the gradient, as small as the branch is: what counts is what all paths bring.
+    """
+    inside = None
+    for i in left:
+        number = calls[i].number
+        if graph is None or number is None or not in_branch(graph, number):
             return i
-    return None
+        inside = i if inside is None else inside
+    return None if verdict.within_budget else inside
 
 
 def _left_out(model: Any, m: Measurement) -> tuple[str, ...]:

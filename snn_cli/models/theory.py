@@ -16,7 +16,7 @@ from snn_cli.records import ModelEstimates, ModelLayer, ModelPrediction
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from snn_cli.graph import Function, Graph, Node
+    from snn_cli.graph import Graph, Node
     from snn_cli.models.case import Case
     from snn_cli.propagation.model import Step
     from snn_cli.propagation.sums import Sum
@@ -41,7 +41,7 @@ class Call(NamedTuple):
 
     ``number``, ``kind``: of its operation; ``averaged``, ``averaged_in``: positions that pooling on every path averages
     behind its output and behind its input; ``rests``: whether what theory cannot follow feeds it; ``normalized``:
-    whether all that reads it is normalization.
+    whether all that reads it is normalization. ``numbers``: of weights that it has.
     """
 
     number: int | None = None
@@ -50,6 +50,7 @@ class Call(NamedTuple):
     averaged_in: int = 1
     rests: bool = False
     normalized: bool = False
+    numbers: float = math.inf
 
 
 def trace(case: Case) -> Theory:
@@ -113,7 +114,12 @@ def calls(graph: Graph | None) -> dict[tuple[str, int], Call]:
     averages, unsure, readers = Averages(graph), resting(graph), Readers(graph)
     return {
         (node.name, node.call): Call(
-            number, node.kind, *averages.across(number), number in unsure, readers.normalize(node.outputs[0])
+            number,
+            node.kind,
+            *averages.across(number),
+            rests=number in unsure,
+            normalized=readers.normalize(node.outputs[0]),
+            numbers=node.data.connections * node.data.channels if node.kind == "weight" else math.inf,
         )
         for number, node in enumerate(graph.nodes)
         if node.call >= 0
@@ -128,26 +134,36 @@ def sums_of(theory: Theory | None) -> list[Sum]:
     return sums(theory.graph, {node.outputs[0]: step.state.q for node, step in states if step.state is not None})
 
 
-def mended(theory: Theory | None) -> dict[int, float]:
-    """By what the squared gradient changes across an activation and weights of the gain that keeps ``q = 1``.
+class Mended(NamedTuple):
+    """An activation for ``N(0, 1)``, with weights behind it whose gain keeps ``q = 1``.
 
-    That is ``E[f'(z)^2] / E[f(z)^2]`` for ``z ~ N(0, 1)``; theory, section 4. By the number of its operation; gates are
-    left out.
+    ``growth``: by what the squared gradient changes across both, ``E[f'^2] / E[f^2]``; ``strength``: what is left of a
+    deviation of ``log q`` from 0. Theory, section 4. ``function``: its name where it is called as one.
     """
+
+    growth: float
+    strength: float
+    function: str | None
+
+
+def mended(theory: Theory | None) -> dict[int, Mended]:
+    """By the number of the operation; gates are left out."""
     if theory is None:
         return {}
     readers = Readers(theory.graph)
-    functions: dict[int, Function] = {
-        number: node.data
+    nodes = {
+        number: node
         for number, node in enumerate(theory.graph.nodes)
         if node.kind == "activation" and not readers.multiply(node.outputs[0])
     }
-    moments = {function: function_moments(function, 0.0, 1.0) for function in set(functions.values())}
-    return {
-        number: moments[function].chi / moments[function].second_moment
-        for number, function in functions.items()
-        if moments[function].second_moment > 0 and moments[function].chi > 0
-    }
+    moments = {function: function_moments(function, 0.0, 1.0) for function in {node.data for node in nodes.values()}}
+    found = {}
+    for number, node in nodes.items():
+        m = moments[node.data]
+        if m.second_moment > 0 and m.chi > 0:
+            name = None if node.call >= 0 else node.label.strip("_")
+            found[number] = Mended(m.chi / m.second_moment, m.strength, name)
+    return found
 
 
 def predictions(theories: Sequence[Theory]) -> dict[tuple[str, int], Predicted]:

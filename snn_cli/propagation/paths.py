@@ -95,6 +95,21 @@ class Readers:
         return node.kind == "norm" or (node.kind in ("pass", "scale") and self.normalize(node.outputs[0]))
 
 
+def weighed(graph: Graph) -> frozenset[int]:
+    """Operations whose outputs weights alone read, as they are or in another shape."""
+    read: dict[int, bool] = {}
+    found = set()
+    for number in reversed(range(len(graph.nodes))):
+        node = graph.nodes[number]
+        alone = bool(node.outputs) and all(read.get(out, False) for out in node.outputs)
+        if alone and not set(graph.outputs).intersection(node.outputs):
+            found.add(number)
+        for value in node.inputs:
+            only = node.kind == "weight" or (node.kind == "pass" and number in found)
+            read[value] = read.get(value, True) and only
+    return frozenset(found)
+
+
 _SAME_UNITS = frozenset(["pass", "add", "scale", "shift", "concatenate", "average", "maximum", "repeat", "dropout"])
 
 

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from snn_cli.graph import Graph, Node
 
 
-_ALIKE = 0.8
-"""Branches that add up to this share of their number times the largest count as alike: self-normalizing ones become."""
+_ALIKE = 0.25
+"""Branches that add this share of the largest, each, count as alike: self-normalizing ones become so."""
 
 
 class Sum(NamedTuple):
@@ -46,7 +46,7 @@ class Sum(NamedTuple):
 def remedy(branches: int, whole: float) -> str:
     """The sum that keeps the second moment, of branches that are alike or of one beside which others are smaller."""
     names = "x + y" if branches == 2 else "x + y + z" if branches == 3 else "x + y + ..."
-    if whole > _ALIKE * branches:
+    if whole > 1 + _ALIKE * (branches - 1):
         return f"({names}) / {branches}**0.5"
     divisor = f"{math.sqrt(whole):.3g}"
     return names if divisor == "1" else f"({names}) / {divisor}"

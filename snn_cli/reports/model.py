@@ -115,14 +115,14 @@ def _sentence(advice: Advice, record: ModelReport, shorten: bool) -> str:
         f"{_side(record)}{where}{_around(record)}, where it is x {value}{_but(_averaged(record))}.",
         "gain": f"The weights' gain is why, most of all at {where}: sqrt(fan_in E[w^2]) is {value}, and {limit} keeps "
         "q = 1 there.",
-        "activation": f"The activation is why{most}: with its weights' gain mended the squared "
-        f"gradient changes by x {value} a layer, and x {limit} is what this depth and budget bear.",
+        "activation": f"The activation does not bear this depth{most}: with its weights' gain mended the squared "
+        f"gradient changes by x {value} a layer, and x {limit} is what this depth bears within {_budget(record)}.",
         "normalization": f"Normalization is why, most of all at {where}, across which the squared gradient changes by "
         f"x {value}.",
         "pooling": f"Average pooling is why, most of all at {where}, across which the squared gradient changes by "
         f"x {value}.",
         "sum": f"Sums of branches are why, most of all behind {where}: there their second moments add up to {value} "
-        "times the largest, and the squared gradient comes back by all of them.",
+        f"times the largest, and the squared gradient comes back by all of them{_unchecked(advice)}.",
         "weight-mean": f"The weights of {where} have a common mean of {value} of their deviations, beyond the "
         f"tolerance of {limit}: a mean of the signal grows there.",
         "fan-in": f"At these widths the squared gradient differs by x {value} from one network to the next, whatever "
@@ -137,6 +137,14 @@ def _sentence(advice: Advice, record: ModelReport, shorten: bool) -> str:
         "--max-growth 10 makes it a check.",
     }[advice.code]
     return text if advice.do is None else f"{text} Next: {advice.do}"
+
+
+def _unchecked(advice: Advice) -> str:
+    return "; these activations do not pull q back" if advice.do and "convert(" in advice.do else ""
+
+
+def _budget(record: ModelReport) -> str:
+    return f"x {number(record.verdict.max_growth, True)}" if record.verdict.max_growth else "x 10"
 
 
 def _side(record: ModelReport) -> str:
