@@ -1039,7 +1039,15 @@ def test_verify_and_simulate_take_a_model_as_a_keyword():
             call(**options)
 
 
-@pytest.mark.parametrize(("typed", "meant"), [("mine.py:make", "mine:make"), ("./nets/mine.py:make", "nets.mine:make")])
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("mine.py:make", "mine:make"),
+        ("./nets/mine.py:make", "nets.mine:make"),
+        ("./mine:make", "mine:make"),
+        ("mein:make", "mine:make"),
+    ],
+)
 def test_a_file_that_is_named_is_told_as_a_module(tmp_path, monkeypatch, typed, meant):
     (tmp_path / "nets").mkdir()
     for folder in (tmp_path, tmp_path / "nets"):

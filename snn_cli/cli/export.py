@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
@@ -102,4 +103,6 @@ def _write(path: str, text: str, force: bool) -> None:
     except FileExistsError:
         raise _exists(path) from None
     except OSError as error:
-        raise CannotCompute(f"{path} cannot be written: {error.strerror or error}", "--output FILE") from None
+        folder = os.path.dirname(path)
+        hint = "--output FILE" if os.path.isdir(folder or ".") else f"mkdir -p {folder}"
+        raise CannotCompute(f"{path} cannot be written: {error.strerror or error}", hint) from None

@@ -8,7 +8,7 @@ import click
 
 from snn_cli import __version__
 from snn_cli.cli.commands import COMMANDS
-from snn_cli.errors import nearest
+from snn_cli.errors import InputError, nearest
 
 
 class _LazyGroup(click.Group):
@@ -27,9 +27,9 @@ class _LazyGroup(click.Group):
         name = args[0] if args else ""
         if name and not name.startswith("-") and name not in COMMANDS:
             near = nearest(name, COMMANDS)
-            raise click.UsageError(
-                f"there is no command {name!r}; the commands are {', '.join(COMMANDS)}"
-                + (f", did you mean {near}?" if near else "")
+            raise InputError(
+                f"there is no command {name!r}; the commands are {', '.join(COMMANDS)}",
+                f"snn {near}" if near else "snn --help",
             )
         return super().resolve_command(ctx, args)
 

@@ -35,10 +35,10 @@ def refuse_others(allowed: frozenset[str]) -> None:
     for parameter in context.command.params:
         source = context.get_parameter_source(parameter.name or "")
         if source is click.core.ParameterSource.COMMANDLINE and parameter.name not in allowed:
-            raise InputError(
-                f"{parameter.opts[0]} says nothing about --model: the model is what it is",
-                f"leave out {parameter.opts[0]}",
-            )
+            option = parameter.opts[0]
+            if parameter.name in _VERIFY:
+                raise InputError(f"{option} is for a measurement of --model", "snn verify, in place of snn simulate")
+            raise InputError(f"{option} says nothing about --model: the model is what it is", f"leave out {option}")
 
 
 def refuse_without_model(given: dict[str, Any]) -> None:

@@ -71,8 +71,10 @@ def load(name: str, directory: str | None = None, image: int | None = None) -> D
 def check(name: str, directory: str | None, image: int | None) -> None:
     """What can be said before anything is read. Raises InputError as `load` does."""
     if name not in SOURCES:
-        near = nearest(str(name).lower(), SOURCES, "digits", cutoff=0.3)
-        raise InputError(f"--data {name} is none of {', '.join(SOURCES)}", f"--data {near}")
+        hint = f"--data {nearest(str(name).lower(), SOURCES, 'digits', cutoff=0.3)}"
+        if os.sep in str(name):
+            hint = f"--data folder --data-dir {name}, for images in a folder a class"
+        raise InputError(f"--data {name} is none of {', '.join(SOURCES)}", hint)
     source = SOURCES[name]
     if source.directory is None:
         if directory is not None:

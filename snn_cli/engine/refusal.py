@@ -126,6 +126,8 @@ def _of_layer(module: nn.Module, given: torch.Tensor, _: torch.Tensor) -> str | 
         return f"--input {_sample([*sizes[:-1], module.in_features])}"
     if isinstance(module, torch.nn.modules.conv._ConvNd):
         dimensions = len(module.kernel_size)
+        if len(sizes) == dimensions + 1 and sizes[-1] == module.in_channels:  # channels last
+            return f"--input {_sample([module.in_channels, *sizes[:-1]])}"
         side = max([*sizes[-dimensions:], *module.kernel_size])
         sides = sizes[1:] if len(sizes) == dimensions + 1 else [side] * dimensions
         return f"--input {_sample([module.in_channels, *sides])}"

@@ -21,7 +21,8 @@ def split(path: str) -> tuple[str, str]:
     """Module and name. Raises InputError for a path that is none."""
     module_name, _, name = path.partition(":")
     file = module_name.endswith(".py") and os.path.isfile(module_name)
-    if file or not name or not module_name:
+    if file or not name or not module_name or os.sep in module_name:
+        file = file or os.path.isfile(f"{module_name}.py")
         hint = f"--model {_dotted(module_name)}:{name or 'make_net'}" if file else EXAMPLE
         raise InputError(f"--model is {path}; it takes package.module:callable", hint)
     return module_name, name
@@ -30,6 +31,14 @@ def split(path: str) -> tuple[str, str]:
 def _dotted(file: str) -> str:
     """The module that a file is, from the current directory."""
     return os.path.splitext(os.path.normpath(file))[0].replace(os.sep, ".")
+
+
+def _alike(module_name: str, name: str) -> str:
+    """What to type in place of a module that is not there."""
+    files = [file[:-3] for file in os.listdir() if file.endswith(".py")]
+    near = nearest(module_name, files)
+    otherwise = "a path such as mypackage.models:make_net, from the folder that holds mypackage"
+    return f"--model {near}:{name}" if near else otherwise
 
 
 def load(path: str) -> Callable[[], Any]:
@@ -44,7 +53,7 @@ def load(path: str) -> Callable[[], Any]:
         if error.name and (module_name == error.name or module_name.startswith(f"{error.name}.")):
             raise InputError(
                 f"--model {path}: there is no module {error.name} here or among the installed ones",
-                "a path such as mypackage.models:make_net, from the folder that holds mypackage",
+                _alike(module_name, name),
             ) from None
         raise InputError(f"--model {path}: {module_name} imports {error.name}, which is not there", None) from error
     except Exception as error:
