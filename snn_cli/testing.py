@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 def assert_self_normalizing(
     model: torch.nn.Module, batch: Any, max_growth: Number = 10, *, seed: int | str = 0
 ) -> ModelReport:
-    """Raise AssertionError where the squared gradient leaves the factor anywhere on its way back to the input.
+    """Raise AssertionError where the squared gradient leaves the factor on its way back, at any layer or as a whole.
 
+    Of layers those count that all paths pass: inside a branch the gradient is as small as the branch is.
     Arguments as for `verify_model`, which is run; its report is returned where all is well. Average pooling that every
     path passes is not counted: an average before the head is no failure, a gradient that vanishes behind it is. The
     message says where and why, and what to do. ``max_growth`` is a factor of the squared gradient, either way.
