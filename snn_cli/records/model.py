@@ -94,9 +94,9 @@ class ModelReport:
     """What was measured in a model, what theory says of it, and what to do.
 
     ``gradient_out``: squared norm, per sample, of the random gradient at what the model returns.
-    ``first_violation``: the layer across which, coming from the output, the gradient first leaves ``max_growth``, of those
-    that all paths pass; of any, where none of these is and the whole model is outside. ``violation_at``: on which side,
-    ``input`` or ``output``; ``violation_in_branch``: whether a path goes around it.
+    ``first_violation``: the layer across which, coming from the output, the gradient first leaves ``max_growth``, of
+    those that all paths pass; of any, where none of these is and the whole model is outside. ``violation_at``: on which
+    side, ``input`` or ``output``; ``violation_in_branch``: whether a path goes around it.
     ``averaged``: positions averaged by pooling that every path from the input passes, not counted against the budget.
     ``broken_layer``: the first layer whose output is not finite, by number. ``unfollowed``: what theory could not
     follow. ``left_out``: what the measurement could not see. ``advice``: at most five findings.
