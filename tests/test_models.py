@@ -1057,3 +1057,17 @@ def test_a_file_that_is_named_is_told_as_a_module(tmp_path, monkeypatch, typed, 
         load(typed)
     assert error.value.hint == f"--model {meant}"
     assert isinstance(load(meant)(), nn.PReLU)
+
+
+@pytest.mark.parametrize(
+    ("act", "module", "sigma_w"), [("relu", nn.ReLU, 2**0.5), ("tanh", nn.Tanh, 1.5925), ("selu", nn.SELU, 1.0)]
+)
+def test_the_spread_over_networks_is_that_of_the_finite_width_theory(act, module, sigma_w):
+    """Of q, of what that does to the gradient, and of what both share: as simulate has them, but for the ends."""
+    with torch.random.fork_rng():
+        torch.manual_seed(SEED)
+        model = nn.Sequential(*(part for _ in range(30) for part in (nn.Linear(128, 128), module())))
+        self_normalizing_init_(model, sigma_w=sigma_w)
+    found = simulate_model(model, normal(8, 128)).gradient.log_growth_sd
+    known = simulate(act=act, depth=30, fanin=128, sigma_w=sigma_w).gradient.log_growth_sd
+    assert found == pytest.approx(known, rel=0.04)

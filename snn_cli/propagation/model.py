@@ -43,7 +43,7 @@ class Moments(NamedTuple):
     """Of an elementwise function of ``N(mean, variance)``: of f, its square, f', its square, and what follows.
 
     ``strength``: ``d log E[f^2] / d log q``; ``steepness``: ``d log E[f'^2] / d log q``; ``kurtosis``:
-    ``E[f^4] / E[f^2]^2``; ``kappa``: ``E[f'^4] / E[f'^2]^2``.
+    ``E[f^4] / E[f^2]^2``; ``kappa``: ``E[f'^4] / E[f'^2]^2``; ``joint``: ``E[f^2 f'^2] / (E[f^2] E[f'^2])``.
     """
 
     mean: float
@@ -52,6 +52,7 @@ class Moments(NamedTuple):
     chi: float
     kurtosis: float
     kappa: float
+    joint: float
     strength: float
     steepness: float
     hermite: tuple[float, ...]
@@ -103,6 +104,7 @@ def function_moments(function: Function, mean: float, variance: float) -> Moment
         chi=chi,
         kurtosis=float(weights @ f**4) / second**2 if second else 3.0,
         kappa=float(weights @ df**4) / chi**2 if chi else 1.0,
+        joint=float(weights @ (f * df) ** 2) / (second * chi) if second and chi else 1.0,
         strength=log_slope(second, float(more_weights @ (more_f * more_f))),
         steepness=log_slope(chi, float(more_weights @ (more_df * more_df))),
         hermite=tuple(hermite),
@@ -121,8 +123,8 @@ class State(NamedTuple):
         What ``log q`` may be off by because borders are only counted on average.
     kurtosis
         ``E[x^4] / E[x^2]^2`` over units.
-    slope, kappa, unit
-        Of the activation that made it: ``E[f']``, kappa, and its second moment for ``N(0, 1)``; 1 without one.
+    slope, kappa, joint, unit
+        Of the activation that made it: ``E[f']``, kappa, joint, and its second moment for ``N(0, 1)``; 1 without one.
     channels
         Units with weights of their own; 0 where all units have.
     gaussian
@@ -140,6 +142,7 @@ class State(NamedTuple):
     kurtosis: float = 3.0
     slope: float = 1.0
     kappa: float = 1.0
+    joint: float = 1.0
     unit: float = 1.0
     channels: int = 0
     gaussian: bool = True
@@ -182,10 +185,29 @@ class Step(NamedTuple):
 
 
 class _Gradient(NamedTuple):
+    """``response``: ``d log norm / d log q`` of the value itself, by what lies behind it."""
+
     norm: float
     variance: float
     assumed: float
     slack: float
+    response: float = 0.0
+
+    def behind(self, state: State | None) -> float:
+        """Variance over networks: what lies behind the value varies, and its own q, which that answers to."""
+        return self.variance + (0.0 if state is None else self.response**2 * state.variance)
+
+
+class _Answer(NamedTuple):
+    """To the second moment that comes in: ``d log q`` of the output and ``d log growth`` by ``d log q`` of the input.
+
+    ``fresh``: the variance of ``log q`` that the operation adds; ``common``: its covariance with the growth.
+    """
+
+    q: float = 1.0
+    growth: float = 0.0
+    fresh: float = 0.0
+    common: float = 0.0
 
 
 def propagate(graph: Graph) -> list[Step]:
@@ -203,7 +225,7 @@ def propagate(graph: Graph) -> list[Step]:
                 state=state,
                 gradient=None if gradient is None else gradient.norm,
                 growth=None if factor is None else factor.mean,
-                gradient_variance=0.0 if gradient is None else gradient.variance,
+                gradient_variance=0.0 if gradient is None else gradient.behind(state),
                 gradient_assumed=0.0 if gradient is None else gradient.assumed,
                 gradient_slack=0.0 if gradient is None else gradient.slack,
                 growth_variance=0.0 if factor is None else factor.alone,
@@ -236,6 +258,7 @@ class _Forward:
         self.factors: list[_Factor | None] = []
         self.tolerances: dict[int, float] = {}
         self.keeps: dict[int, float] = {}
+        self.answers: dict[int, _Answer] = {}
         self._again = rectified_again(graph)
         self._weighed = weighed(graph)  # theirs is the spread of units that an activation lets through
         for number, node in enumerate(graph.nodes):
@@ -246,6 +269,11 @@ class _Forward:
                 self.states[out] = made if made is None or math.isfinite(made.q) else None
                 self.sizes[out] = size
 
+    def share(self, node: Node, value: int) -> float:
+        """Of the second moment of a sum."""
+        made, part = self.states.get(node.outputs[0]), self.states.get(value)
+        return part.q / made.q if made is not None and part is not None and made.q > 0 else 1.0
+
     def _step(self, number: int, node: Node, inputs: list[State | None]) -> tuple[State | None, _Factor | None]:
         if node.kind == "input":
             return State(*node.data)._replace(variance=2 / node.sizes[0]), None
@@ -253,6 +281,7 @@ class _Forward:
             mean, second = node.data
             return State(mean, second, second, variance=2 / node.sizes[0]), None
         if node.kind == "norm":  # knows its output whatever comes in
+            self.answers[number] = _Answer() if node.data.over == "fixed" else _Answer(0.0, -1.0)
             return self._norm(node.data, inputs[0] if inputs else None, node)
         if not inputs or any(state is None for state in inputs):
             known = node.kind in ("pass", "concatenate", "add", "repeat")
@@ -333,6 +362,10 @@ class _Forward:
             self.tolerances[number] = 1 / (math.sqrt(w.connections) * sigma * abs(x.slope))
         if x.unit > 0 and math.isfinite(x.unit):
             self.keeps[number] = 1 / math.sqrt(x.unit)
+        answer = w.connections * centered * x.q / q if q > 0 else 1.0
+        self.answers[number] = _Answer(
+            answer, 0.0, (x.kurtosis - 1) / terms * answer**2, (x.joint - 1) / terms * answer
+        )
         made = State(
             mean=shift + w.bias_mean,
             q=q,
@@ -368,15 +401,17 @@ class _Forward:
             kurtosis=m.kurtosis,
             slope=m.slope,
             kappa=m.kappa,
+            joint=m.joint,
             unit=unit_second_moment(node.data),
             channels=x.channels,
             gaussian=False,
             source=(node.data, x.mean, variance),
         )
-        of_q = m.steepness**2 * x.variance
-        spread = 3 * (m.kappa - 1) / x.independent(node.sizes[0]) + of_q
+        self.answers[number] = _Answer(m.strength, m.steepness)
+        of_units = 3 * (m.kappa - 1) / x.independent(node.sizes[0])
+        spread = of_units + m.steepness**2 * x.variance
         assumed += m.steepness**2 * x.assumed + (_AGAIN if number in self._again else 0.0)
-        together = of_q if number in self._weighed else spread
+        together = 0.0 if number in self._weighed else of_units
         return made, _Factor(m.chi, together, spread, assumed, abs(m.steepness) * x.slack)
 
     def _norm(self, norm: Norm, x: State | None, node: Node) -> tuple[State | None, _Factor | None]:
@@ -416,7 +451,7 @@ class _Forward:
             kurtosis=x.kurtosis,
             gaussian=x.gaussian,
         )
-        return made, _Factor(w2 / spread, x.variance, x.variance, x.assumed + assumed, x.slack)
+        return made, _Factor(w2 / spread, 0.0, x.variance, x.assumed + assumed, x.slack)
 
     def _add(self, node: Node, states: list[State]) -> State:
         a, b = states
@@ -527,6 +562,7 @@ def _backward(graph: Graph, walk: _Forward) -> dict[int, _Gradient | None]:
             continue
         gradient = _sum(parts)
         factor = walk.factors[number]
+        answer = walk.answers.get(number, _Answer())
         shares = [1.0] * len(node.inputs)
         if node.kind == "concatenate":
             sizes = [walk.sizes[i] for i in node.inputs]
@@ -541,14 +577,18 @@ def _backward(graph: Graph, walk: _Forward) -> dict[int, _Gradient | None]:
             if gradient is None or own is None or (node.kind == "unknown"):
                 _collect(found, value, None)
             else:
+                r = gradient.response
+                of_q = r * r * answer.fresh + 2 * r * answer.common
+                part = walk.share(node, value) if node.kind == "add" else answer.q
                 _collect(
                     found,
                     value,
                     _Gradient(
                         gradient.norm * own.mean * share,
-                        gradient.variance + own.variance,
+                        gradient.variance + max(0.0, own.variance + of_q),
                         gradient.assumed + own.assumed,
                         gradient.slack + own.slack,
+                        r * part + answer.growth,
                     ),
                 )
     return found
@@ -573,4 +613,5 @@ def _sum(parts: list[_Gradient | None]) -> _Gradient | None:
         sum((part.norm / total) ** 2 * part.variance for part in known),
         sum((part.norm / total) ** 2 * part.assumed for part in known),
         sum(part.norm / total * part.slack for part in known),
+        sum(part.norm / total * part.response for part in known),
     )
