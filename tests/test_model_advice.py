@@ -223,6 +223,8 @@ class Sums(nn.Module):
             "weighed": lambda: a + self.weight * b,
             "constant": lambda: a + self.shift,
             "itself": lambda: a + a,
+            "twice": lambda: a + a + b,
+            "taken out again": lambda: a + b - b + c,
         }[self.form]()
 
 
@@ -240,6 +242,8 @@ class Sums(nn.Module):
         ("weighed", 2, 1.25, "(x + y) / 2**0.5"),
         ("constant", None, None, None),
         ("itself", None, None, None),
+        ("twice", 3, 5, "(x + y + z) / 2.24"),
+        ("taken out again", 2, 2, "(x + y) / 2**0.5"),
     ],
 )
 def test_sums_as_they_are_written(form, branches, growth, scaled):
@@ -283,3 +287,15 @@ def test_activations_along_a_stream_are_told_from_those_behind_weights():
     kinds = [(number, node.name, node.call) for number, node in enumerate(graph.nodes) if node.kind == "activation"]
     again = rectified_again(graph)
     assert [(name, call) for number, name, call in kinds if number in again] == [("1.act", 1)]
+
+
+def test_a_signal_that_dies_out_has_a_report():
+    """GELU without the gain that it needs: q goes to 0, where f' is constant but for rounding."""
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        model = perceptron(nn.GELU, 40, 128)
+        self_normalizing_init_(model)
+        report = verify_model(model, torch.randn(8, 128), max_growth=10)
+    assert report.layers[-1].q < 1e-15
+    assert report.verdict.agrees
+    assert report.advice[0].code == "violation"

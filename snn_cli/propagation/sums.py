@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from snn_cli.propagation.paths import Readers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from snn_cli.graph import Graph, Node
 
@@ -46,17 +46,18 @@ class Sum(NamedTuple):
 def remedy(branches: int, whole: float) -> str:
     """The sum that keeps the second moment, of branches that are alike or of one beside which others are smaller."""
     names = "x + y" if branches == 2 else "x + y + z" if branches == 3 else "x + y + ..."
-    if whole > 1 + _ALIKE * (branches - 1):
+    if 1 + _ALIKE * (branches - 1) < whole < branches * (1 + 1e-9):
         return f"({names}) / {branches}**0.5"
     divisor = f"{math.sqrt(whole):.3g}"
     return names if divisor == "1" else f"({names}) / {divisor}"
 
 
 class _Branch(NamedTuple):
-    """A value before its scale, and the square of that."""
+    """A value before its scale, that, and how often it is added."""
 
     value: int
     scale: float
+    times: int = 1
 
 
 class _Walk:
@@ -70,26 +71,30 @@ class _Walk:
     def made_by(self, value: int) -> Node:
         return self.nodes[self.maker[value]]
 
-    def branches(self, number: int, scale: float = 1.0) -> Iterator[_Branch]:
+    def branches(self, number: int, scale: float = 1.0, times: int = 1) -> Iterator[_Branch]:
         """What a sum adds, sums that nothing else reads taken apart; constants left out."""
         first, second = self.nodes[number].inputs
-        for value, own in ((first, scale), (second, scale * self.nodes[number].data ** 2)):
+        factor = self.nodes[number].data
+        for value, own, count in (
+            (first, scale, times),
+            (second, scale * factor, -times if factor < 0 else times),
+        ):
             node = self.made_by(value)
             if node.kind == "add" and self.readers.only(value) is not None:
-                yield from self.branches(self.maker[value], own)
+                yield from self.branches(self.maker[value], own, count)
             elif node.kind != "constant":
-                yield self.unscaled(value, own)
+                yield self.unscaled(value, own)._replace(times=count)
 
     def unscaled(self, value: int, scale: float) -> _Branch:
         node = self.made_by(value)
         if node.kind == "scale":
-            return self.unscaled(node.inputs[0], scale * node.data**2)
+            return self.unscaled(node.inputs[0], scale * node.data)
         if node.kind == "pass":
             return self.unscaled(node.inputs[0], scale) if node.call < 0 else _Branch(value, scale)
         if node.kind == "multiply":
             for own, other in (node.inputs, node.inputs[::-1]):
                 if self.made_by(own).kind == "constant":
-                    return self.unscaled(other, scale * self.made_by(own).data[1])
+                    return self.unscaled(other, scale * math.sqrt(self.made_by(own).data[1]))
         return _Branch(value, scale)
 
     def behind(self, value: int) -> float:
@@ -133,17 +138,26 @@ def _sum(walk: _Walk, number: int, q: Mapping[int, float] | None) -> Sum | None:
     layer = walk.layer_before(value)
     if layer is None or (reader is not None and walk.nodes[reader].kind == "add"):
         return None  # that is a part of the sum that reads it
-    branches = list(walk.branches(number))
+    branches = _together(walk.branches(number))
     each = [1.0 if q is None else q.get(branch.value, 0.0) for branch in branches]
-    scaled = sum(one * branch.scale for one, branch in zip(each, branches, strict=True))
-    if len({branch.value for branch in branches}) < 2 or not min(each) > 0 or not scaled > 0:
+    scaled = sum(one * branch.scale**2 for one, branch in zip(each, branches, strict=True))
+    if len(branches) < 2 or not min(each) > 0 or not scaled > 0:
         return None
     return Sum(
         number=number,
         name=layer.name,
         call=layer.call,
         normalized=walk.readers.normalize(value),
-        branches=len(branches),
+        branches=sum(abs(branch.times) for branch in branches),
         growth=walk.behind(value) * scaled / max(each),
-        whole=sum(each) / max(each),
+        whole=sum(one * branch.times**2 for one, branch in zip(each, branches, strict=True)) / max(each),
     )
+
+
+def _together(branches: Iterable[_Branch]) -> list[_Branch]:
+    """Each value once: one that is added twice has four times its second moment, one that is taken out again none."""
+    found: dict[int, _Branch] = {}
+    for branch in branches:
+        before = found.get(branch.value, _Branch(branch.value, 0.0, 0))
+        found[branch.value] = _Branch(branch.value, before.scale + branch.scale, before.times + branch.times)
+    return [branch for branch in found.values() if branch.times]

@@ -8,6 +8,7 @@ neither the user's settings nor the time of day show in the file.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from contextlib import contextmanager, suppress
@@ -152,7 +153,8 @@ def _writing(path: str) -> Iterator[None]:
     except FileExistsError:
         raise _exists(path) from None
     except OSError as error:
-        raise InputError(
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+        raise (CannotCompute if full else InputError)(
             f"--plot {path} cannot be written: {error.strerror or error}", "--plot FILE in a folder you may write to"
         ) from None
 
