@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from snn_cli import InputError, MissingExtra, NoSolution, solve
+from snn_cli import CannotCompute, InputError, MissingExtra, NoSolution, solve
 from snn_cli.records import Params
 from snn_cli.reports import plot
 
@@ -299,7 +299,7 @@ def test_an_interrupted_run_leaves_no_half_file(error, tmp_path, monkeypatch):
     path = tmp_path / "figure.svg"
     path.write_text("mine")
     monkeypatch.setattr(matplotlib.figure.Figure, "savefig", half)
-    with pytest.raises((InputError, KeyboardInterrupt)):
+    with pytest.raises((CannotCompute, KeyboardInterrupt)):
         plot.solutions([BASE], str(path))
     assert path.read_text() == "mine"
     assert os.listdir(tmp_path) == ["figure.svg"]

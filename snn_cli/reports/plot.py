@@ -81,7 +81,8 @@ def check(path: str, force: bool) -> None:
     """Whether a figure can be written to ``path``, found out by trying; nothing is left behind.
 
     Raises InputError for a suffix other than .png, .svg, .pdf, a folder that does not exist or cannot be written to,
-    and a file that exists unless ``force``; MissingExtra without matplotlib, CannotCompute where that does not start.
+    and a file that exists unless ``force``; MissingExtra without matplotlib, CannotCompute where that does not start,
+    or the disk is full.
     """
     _format(path)
     if "\0" in path:
