@@ -81,3 +81,15 @@ def test_what_the_panels_saw_keeps_them(text):
     f = expression.baseline(text)
     plain = resolve(lambda x: f.function(np, x, {}), lambda x: f.derivative(np, x, {}))
     assert np.array_equal(resolved(f, ()).ends, plain.ends)
+
+
+def test_a_line_with_a_narrow_bump_is_no_line():
+    assert MeanField(expression.baseline("x+exp(-(40*(x-1.7))**2)"), {}).resolution is not None
+    assert MeanField(expression.baseline("x+0*exp(-(40*(x-1.7))**2)"), {}).resolution is None
+
+
+def test_what_changes_only_beyond_the_reach_is_not_seen():
+    field = MeanField(expression.baseline("erf(3000*(x-1.234))"), {})
+    field.resolution = resolved(field.activation, ())._replace(largest=1e-3, hidden=((1.234, 3385.0),))
+    assert not field.seen(np.array([1.0]))
+    assert field.seen(np.array([1e-4]))
