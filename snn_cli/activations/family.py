@@ -87,6 +87,9 @@ class Baseline(NamedTuple):
     kinks
         ``kinks(mp, params)``: where f or a derivative of any order jumps, in rising order; ``mp`` is an mpmath context,
         or None for doubles. Between them f is analytic.
+    narrow
+        ``narrow(params)``: centres and widths, in doubles, of where f may change on a scale much less than the centre's
+        distance from 0, so that nodes of an octave could miss it.
     bending
         The parameters on which the places of kinks may depend.
     check
@@ -102,6 +105,7 @@ class Baseline(NamedTuple):
     precise: Callable[[Any, Any, Values], tuple[Any, Any]] | None = None
     kinks: Callable[[Any, Values], tuple[Any, ...]] = lambda _mp, _params: ()
     bending: frozenset[str] = frozenset()
+    narrow: Callable[[Values], tuple[tuple[float, float], ...]] = lambda _params: ()
     unit_scale: bool = False
     check: Callable[[Values], None] = lambda _params: None
 
@@ -130,6 +134,7 @@ def wrapped(baseline: Baseline) -> Baseline:
         precise=None if precise is None else exactly,
         kinks=lambda mp, p: tuple(sorted((at - p["c"]) / p["b"] for at in baseline.kinks(mp, {}))),
         bending=frozenset("bc"),
+        narrow=lambda p: tuple(((at - p["c"]) / p["b"], width / abs(p["b"])) for at, width in baseline.narrow({})),
     )
 
 

@@ -111,6 +111,7 @@ def _bound(own: Baseline, given: Mapping[str, Fraction]) -> Baseline:
         parameters=(),
         precise=lambda mp, x, _p: precise(mp, x, exact(mp) if given else {}),
         kinks=lambda mp, _p: own.kinks(mp, doubles if mp is None else exact(mp)),
+        narrow=lambda _p: own.narrow(doubles),
     )
 
 

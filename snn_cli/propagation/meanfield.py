@@ -51,6 +51,10 @@ GAUSS: tuple[tuple[float, float], ...] = (
 
 _OF_SLOPES = ("gain", "gain_slope", "gain_curvature", "gain_fourth", "mixed", "along")
 
+_BENT = 1e-12
+_IN_FEATURE = (-1.3, -0.6, -0.2, 0.0, 0.3, 0.7, 1.5)
+"""What is off a line, relative; and where a narrow feature shows, times its width."""
+
 SAME = 8 * np.finfo(float).eps
 """Relative difference up to which two second moments count as equal: the rounding of one evaluation."""
 
@@ -152,10 +156,17 @@ class MeanField:
     def _rays(self) -> Piecewise | None:
         """The shape of what is a line through 0 on either side of it; None for anything else."""
         x = np.geomspace(1e-9, 1e9, 37)
+        dense = np.geomspace(1e-4, 1e4, 1601)
+        places: Any = getattr(self.activation, "narrow", lambda _: ())
+        narrow = [at + width * t for at, width in places(self.params) for t in _IN_FEATURE]
+        between = np.array([*-dense, *dense, *narrow])
         found = []
         for side in (-1.0, 1.0):
             slope = float(self.f(np.array([side]))[0]) * side
             if not (np.abs(self.f(side * x) - side * slope * x) <= 4 * np.finfo(float).eps * abs(slope) * x).all():
+                return None
+            x_side = between[between * side > 0]
+            if not (np.abs(self.f(x_side) - side * slope * np.abs(x_side)) <= _BENT * abs(slope * x_side)).all():
                 return None
             found.append(np.float64(slope))
         from snn_cli.gaussian import Piecewise
@@ -251,6 +262,8 @@ class MeanField:
         if self.resolution is None:
             return True
         inside = np.clip(q, SMALLEST, self.largest)
+        if self._hides(q, inside):
+            return False
         for part, z, weights, over in self._rules(inside):
             root = np.sqrt(inside[part])
             x = root[:, None] * z
@@ -260,6 +273,16 @@ class MeanField:
                 if (missed > _UNSEEN * np.sqrt(over(f * f, weights))).any():
                     return False
         return True
+
+    def _hides(self, q: Array, inside: Array) -> bool:
+        """Whether f changes beyond the largest second moment, and not before."""
+        assert self.resolution is not None
+        beyond = q > inside
+        if not beyond.any() or not self.resolution.hidden:
+            return False
+        far = quadrature.EDGE * math.sqrt(float(q.max()))
+        steepest = max((slope for at, slope in self.resolution.hidden if abs(at) < far), default=0.0)
+        return bool((np.sqrt(self.moments(inside[beyond]).gain) < _UNSEEN**2 * steepest).any())
 
     def _second(self, q: Array, rough: bool) -> tuple[Array, Array]:
         """``E[f^2]`` and ``q d/dq E[f^2]``, as `_by_quadrature` has them."""

@@ -42,6 +42,10 @@ _ROUNDING = 1e-15
 
 _MISSED = 1e3  # of interpolation near the ends, times what the coefficients may be
 _TAIL = 4
+_ACROSS = np.array([-3.3, -2.1, -1.45, -0.95, -0.55, -0.21, 0.0, 0.17, 0.6, 1.05, 1.55, 2.3, 3.1])
+_GRADES = np.array([-8.0, -4, -2, -1, -0.5, 0, 0.5, 1, 2, 4, 8])
+"""Where a narrow feature is compared with what the nodes show, and where panels end if they miss it, in widths."""
+
 _EPS = 4 * float(np.finfo(float).eps)
 _MOST = 512  # panels an octave, on both sides together
 _MOST_KINKS = 64
@@ -95,6 +99,8 @@ class Resolution(NamedTuple):
         Of the normal density.
     finest
         Smallest distance from 0 on which f changes.
+    hidden
+        Narrow features beyond the reach, and the size of f' there.
     """
 
     ends: Array
@@ -105,6 +111,7 @@ class Resolution(NamedTuple):
     steep: bool
     edge: float
     finest: float
+    hidden: tuple[tuple[float, float], ...] = ()
 
     def rule(self, mean: Any, deviation: Any) -> tuple[Array, Array]:
         """Nodes z and weights, density included, of ``E[g(mean + deviation z)]``, for arrays: along a further axis."""
@@ -133,17 +140,42 @@ def resolved(activation: Family | Baseline, params: tuple[tuple[str, float], ...
     """The resolution of an activation with the values of its parameters."""
     values = dict(params)
     given = [float(at) for at in getattr(activation, "kinks", lambda *_: ())(None, values)]
-    return resolve(lambda x: activation.function(np, x, values), lambda x: activation.derivative(np, x, values), given)
+    narrow = getattr(activation, "narrow", lambda *_: ())(values)
+    return resolve(
+        lambda x: activation.function(np, x, values), lambda x: activation.derivative(np, x, values), given, narrow
+    )
 
 
 @np.errstate(all="ignore")
-def resolve(f: Callable[[Array], Array], df: Callable[[Array], Array], kinks: Sequence[float] = ()) -> Resolution:
-    """The resolution of f with the derivative df, both on arrays. Held by test_resolution.py."""
-    known = sorted(float(k) for k in kinks if math.isfinite(k))
+def resolve(
+    f: Callable[[Array], Array],
+    df: Callable[[Array], Array],
+    kinks: Sequence[float] = (),
+    narrow: Sequence[tuple[float, float]] = (),
+) -> Resolution:
+    """The resolution of f with the derivative df, both on arrays. Held by test_resolution.py.
+
+    Panels end around the narrow features, given as centres and widths, that their nodes would miss.
+    """
+    given = sorted(float(k) for k in kinks if math.isfinite(k))
+    look, known = _looked(f, df, given, ())
+    cuts = look.missed(narrow)
+    if cuts:
+        closer, found = _looked(f, df, given, cuts)
+        if closer.reach >= look.reach:
+            look, known = closer, found
+    hidden = [(at, float(np.abs(np.asarray(df(np.array([at])))).max())) for at, _ in narrow if abs(at) > look.reach]
+    return _resolution(f, df, known, look)._replace(hidden=tuple(hidden))
+
+
+def _looked(
+    f: Callable[[Array], Array], df: Callable[[Array], Array], known: list[float], cuts: Sequence[float]
+) -> tuple[_Look, list[float]]:
+    """The last look, and all kinks that are known after it."""
     for _ in range(_ROUNDS):
-        look = _Look(f, df, known, 0)
+        look = _Look(f, df, known, 0, cuts)
         if not look.reach:
-            look = _Look(f, df, known, -40)
+            look = _Look(f, df, known, -40, cuts)
         new: list[float] = []
         for at in look.found:
             if all(abs(at - k) > 8 * _NARROWEST * abs(at) for k in (*known, *new)):
@@ -151,6 +183,12 @@ def resolve(f: Callable[[Array], Array], df: Callable[[Array], Array], kinks: Se
         if not new or len(new) > _MOST_KINKS:
             break
         known = sorted([*known, *new])
+    return look, known
+
+
+def _resolution(
+    f: Callable[[Array], Array], df: Callable[[Array], Array], known: list[float], look: _Look
+) -> Resolution:
     reach = look.reach or 2.0**-40
     ends = look.merged()
     near = [float(end) for end in ends[1:-1] if abs(end) <= _JUMPS_WITHIN]
@@ -170,8 +208,16 @@ def resolve(f: Callable[[Array], Array], df: Callable[[Array], Array], kinks: Se
 class _Look:
     """One look at a function whose kinks count as known: its panels, and kinks that come to light."""
 
-    def __init__(self, f: Callable[[Array], Array], df: Callable[[Array], Array], kinks: Sequence[float], first: int):
+    def __init__(
+        self,
+        f: Callable[[Array], Array],
+        df: Callable[[Array], Array],
+        kinks: Sequence[float],
+        first: int,
+        cuts: Sequence[float] = (),
+    ):
         self._f, self._df, self._kinks = f, df, kinks
+        self._splits = sorted({*kinks, *cuts})
         self.found: list[float] = []
         self.steep = False
         self.reach = 0.0
@@ -200,7 +246,7 @@ class _Look:
 
     def _pieces(self, inner: float, outer: float) -> tuple[Array, Array]:
         """Both sides of an octave, split at kinks."""
-        ends = [[lo, *(k for k in self._kinks if lo < k < hi), hi] for lo, hi in ((-outer, -inner), (inner, outer))]
+        ends = [[lo, *(k for k in self._splits if lo < k < hi), hi] for lo, hi in ((-outer, -inner), (inner, outer))]
         return np.array([x for e in ends for x in e[:-1]]), np.array([x for e in ends for x in e[1:]])
 
     def _nodes(self, a: Array, b: Array) -> Array:
@@ -259,6 +305,31 @@ class _Look:
             if total > _MOST:
                 return None
         return np.concatenate(lefts), np.concatenate(rights)
+
+    def missed(self, narrow: Sequence[tuple[float, float]]) -> list[float]:
+        """Ends of panels around the features that lie beyond, or where f or f' is not what the nodes interpolate."""
+        order = np.argsort(self._a)
+        left, right = self._a[order], self._b[order]
+        cuts: list[float] = []
+        for centre, width in narrow:
+            x = centre + width * _ACROSS
+            if np.abs(x).max() >= self.reach or self._differs(x, left, right, width):
+                cuts.extend(float(at) for at in centre + width * _GRADES)
+        return cuts
+
+    def _differs(self, x: Array, left: Array, right: Array, width: float) -> bool:
+        at = np.clip(np.searchsorted(left, x, side="right") - 1, 0, len(left) - 1)
+        a, b = left[at], right[at]
+        matrix = np.polynomial.legendre.legvander(np.clip((2 * x - a - b) / (b - a), -1, 1), NODES - 1)
+        nodes, slopes = self._nodes(a, b), np.asarray(self._df(x))
+        rounding = _EPS * np.abs(x)
+        for g, noise in ((self._f, rounding * np.abs(slopes)), (self._df, rounding * np.ptp(slopes) / width)):
+            values = np.asarray(g(nodes))
+            shown = ((values @ _coefficients()) * matrix).sum(1)
+            allowed = _MISSED * (_RESOLVED * np.abs(values).max(1) + noise)
+            if not (np.abs(np.asarray(g(x)) - shown) <= allowed).all():
+                return True
+        return False
 
     def merged(self) -> Array:
         """Ends of the panels; neighbours on one line, or with tails of no weight, count as one."""

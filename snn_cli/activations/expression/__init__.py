@@ -43,6 +43,11 @@ def baseline(text: str) -> Baseline:
         value, slope = precise(roots, mp, x, params)
         return value, slope
 
+    def narrow(params: Values) -> tuple[tuple[float, float], ...]:
+        from snn_cli.activations.expression.features import features
+
+        return features(found.root, {name: float(value) for name, value in params.items()})
+
     def check(params: Mapping[str, float]) -> None:
         from snn_cli.activations.expression import validity
 
@@ -58,6 +63,7 @@ def baseline(text: str) -> Baseline:
         precise=exactly,
         kinks=lambda mp, params: points(mp, nodes, params),
         bending=frozenset().union(*(node.free for node in nodes)) - {"x"},
+        narrow=narrow,
         check=check,
     )
 

@@ -88,7 +88,8 @@ def _too_many() -> InputError:
 
 
 @lru_cache(maxsize=256)
-def _slope(at: tree.Node) -> tree.Node:
+def slope_of(at: tree.Node) -> tree.Node:
+    """The derivative, remembered."""
     return tree.derivative(at)
 
 
@@ -96,7 +97,7 @@ def _zeros(mp: Any, at: tree.Node, params: dict[str, Any]) -> Iterator[Any]:
     import numpy as np
 
     lib = Precise(mp)
-    slope = _slope(at)
+    slope = slope_of(at)
     if not slope.moves:
         rise, start = evaluate([slope, at], lib, mp.mpf(0), params)
         if rise != 0 and not mp.isnan(start) and not mp.isinf(start / rise):
@@ -131,7 +132,8 @@ def _zeros(mp: Any, at: tree.Node, params: dict[str, Any]) -> Iterator[Any]:
 
 
 @lru_cache(maxsize=1)
-def _grid() -> Any:
+def sampling_grid() -> Any:
+    """Points from 1e-7 to 1e6 on either side, 200 a decade, and quarters up to 40."""
     import numpy as np
 
     side = np.geomspace(1e-7, _REACH, 13 * _PER_DECADE + 1)
@@ -141,7 +143,7 @@ def _grid() -> Any:
 def _sampled(nodes: tuple[tree.Node, ...], params: dict[str, float]) -> tuple[Any, list[Any]]:
     import numpy as np
 
-    x = _grid()
+    x = sampling_grid()
     with np.errstate(all="ignore"):
         values = evaluate(nodes, Arrays(np), x, params)
     return x, [np.broadcast_to(np.asarray(v, dtype=float), x.shape) for v in values]
