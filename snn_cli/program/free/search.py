@@ -226,10 +226,10 @@ class Search:
         chosen += [x for _, x in ranked if x not in chosen][: _DESCENTS - len(chosen)]
         return chosen
 
-    def minima(self) -> list[Start]:
-        """Stationary points, the smallest gamma first."""
+    def minima(self, starts: Sequence[tuple[float, ...]] | None = None) -> list[Start]:
+        """Stationary points, the smallest gamma first; from ``starts``, where given, and not from those of its own."""
         found: list[Start] = []
-        for x in self.starts():
+        for x in self.starts() if starts is None else starts:
             start = self.descend(x)
             if start is not None and all(_apart(start.x, other.x) for other in found):
                 found.append(start)
