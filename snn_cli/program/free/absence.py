@@ -39,6 +39,21 @@ def falls(fall: Fall) -> NoSolution:
     )
 
 
+def level(search: Search, start: Start) -> CannotCompute | None:
+    """That gamma is the same along a line of solutions through ``start``; None where it is not."""
+    beside = search.beside(start)
+    if beside is None:
+        return None
+    name, other = beside
+    names = search.program.free
+    here, there = (", ".join(f"{n} = {v:.6g}" for n, v in zip(names, x, strict=True)) for x in (start.x, other.x))
+    return CannotCompute(
+        f"no single solution has the smallest gamma: it is {start.gamma:.7g} all along a line of them, "
+        f"at {here} as at {there}",
+        f"--bound '{name}={other.x[names.index(name)]:g}'",
+    )
+
+
 class _Elsewhere(NamedTuple):
     """The range of epsilon that can be followed from solutions ``points`` of ``search``, at an epsilon of its own."""
 

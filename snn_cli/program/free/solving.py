@@ -10,7 +10,7 @@ from snn_cli.arithmetic.multiprecision import context, fraction
 from snn_cli.errors import CannotCompute, NoSolution
 from snn_cli.exact import significant_bits
 from snn_cli.problem import MARGIN
-from snn_cli.program.free.absence import falls, reached
+from snn_cli.program.free.absence import falls, level, reached
 from snn_cli.program.free.optimum import GUARD, Optimum, OutOfBudget
 from snn_cli.program.free.search import Search
 from snn_cli.program.kkt import Point
@@ -56,6 +56,10 @@ def solve(search: Search, digits: int | None) -> Found:
             return _at_zero(search, fall, digits)
     near = [start for start in minima if start.gamma - best.gamma < _NEAR]
     unlike = _unlike(near)
+    if freedom > len(best.active) and len(unlike) > 1:
+        flat = level(search, best)
+        if flat is not None:
+            raise flat
     precision = significant_bits(digits) + MARGIN + GUARD
     polished, failure = _polished(program, unlike[:_MOST_POLISHED], precision)
     if not polished:
