@@ -246,7 +246,7 @@ def test_a_step_is_not_said_to_have_no_solution(step):
     assert not isinstance(error.value, NoSolution)
 
 
-@pytest.mark.parametrize("expr", ["1e-90*tanh(x)", "tanh(1e-90*x)", "max(x, 100)"])
+@pytest.mark.parametrize("expr", ["1e-90*tanh(x)", "tanh(1e-90*x)", "max(x, 1000)"])
 def test_too_small_for_doubles_with_zero_mean(expr):
     """Each an error of the program's own, and no warning of numpy's."""
     with pytest.raises((NoSolution, CannotCompute)):
@@ -546,6 +546,28 @@ def test_gamma_that_is_the_same_all_along_a_line_of_solutions():
 def test_a_singular_system_is_refused(matrix, right):
     with pytest.raises(CannotCompute, match="singular"):
         kkt.solved(mpmath.mp, mpmath.matrix(matrix), mpmath.matrix(right))
+
+
+@pytest.mark.parametrize(("expression", "kink"), [("relu(x - 8)", 8), ("relu(x + 8)", -8), ("relu(x - 5)", 5)])
+def test_a_kink_far_out_is_as_good_as_one_at_0(expression, kink):
+    """``relu(b z + c - s) = b relu(z + (c - s)/b)``: the optimum of ReLU, though f is a line, or 0, around 0."""
+    found, own = solve(expr=expression, epsilon="0.05"), solve("relu", "0.05", bound="b=1")
+    a, b, c, d = (mpmath.mpf(found.params[name]) for name in "abcd")
+    assert found.gamma == pytest.approx(own.gamma, rel=1e-14)
+    assert float(a * b) == pytest.approx(own.params["a"], rel=1e-14)
+    with mpmath.workdps(30):
+        edge = (kink - c) / b
+        square = mpmath.quad(
+            lambda z: (a * max(b * z + c - kink, 0) + d) ** 2 * mpmath.npdf(z), [-14, -4, edge, 2, 5, 14]
+        )
+        assert float(square) == pytest.approx(1, rel=1e-13)
+        assert float((a * b) ** 2 * mpmath.ncdf(-edge)) == pytest.approx(1.05, rel=1e-13)
+
+
+def test_a_kink_that_is_out_of_reach():
+    with pytest.raises(NoSolution, match=r"b=32.* for any epsilon") as error:
+        solve(expr="relu(x - 500)", epsilon="0.05")
+    assert "nearer to x = 0" in error.value.hint
 
 
 def test_an_error_in_a_sweep_says_where(capsys):
