@@ -60,10 +60,10 @@ def wrap(request: Wrap) -> Solution:
             problem = replace(problem, epsilon=Fraction(drift.root(search, request.common.fan_in)))
             search = Search(problem, search.landscape)
         ends, found = _searched(search)
-    if not found and redundant == "b" and wide > scale:
-        problem = replace(problem, fixed=_fixed(redundant, request.bounds, wide))
-        search = Search(problem, search.landscape)
-        ends, found = _searched(search)
+        if not found and redundant == "b" and wide > scale:
+            problem = replace(problem, fixed=_fixed(redundant, request.bounds, wide))
+            search = Search(problem, search.landscape)
+            ends, found = _searched(search)
     if not found:
         raise _none(search, ends)
     optimum, start, tied = _best(problem, search, found)
