@@ -55,10 +55,11 @@ def level(search: Search, start: Start) -> CannotCompute | None:
 
 
 class _Elsewhere(NamedTuple):
-    """The range of epsilon that can be followed from solutions ``points`` of ``search``, at an epsilon of its own."""
+    """The range of epsilon that can be followed from ``x``, which solves ``search``; starts that may lead to others."""
 
     search: Search
-    points: list[tuple[float, ...]]
+    x: tuple[float, ...]
+    starts: list[tuple[float, ...]]
     ends: tuple[float, float | None]
 
 
@@ -91,7 +92,9 @@ def reached(search: Search) -> list[Start]:
         raise _together(search, words)
     if not _inside(search, elsewhere.ends):
         raise _outside(search, words, elsewhere.ends)
-    found = search.minima([x for x in (_arrived(search, elsewhere, x) for x in elsewhere.points) if x is not None])
+    others = (elsewhere.search.descend(x, roots=True) for x in elsewhere.starts)
+    points = [elsewhere.x, *(start.x for start in others if start is not None)]
+    found = search.minima([x for x in (_arrived(search, elsewhere, x) for x in points) if x is not None])
     if not found:
         raise _missed(search, words, elsewhere.ends)
     return found
@@ -164,13 +167,14 @@ def _searched(search: Search) -> str:
 
 
 def _somewhere(search: Search) -> _Elsewhere | None:
-    """Solutions at the first of a few other epsilons that has any, and the range of epsilon from the first of them."""
+    """A solution at the first of a few other epsilons that has any, and the range of epsilon from it."""
     for epsilon in _OTHERS:
         other = Search(replace(search.program, epsilon=Fraction(epsilon)), search)
-        found = [other.descend(x, roots=True) for x in other.starts()[:FALLS]]
-        points = [start.x for start in found if start is not None]
-        if points:
-            return _Elsewhere(other, points, epsilon_range(other, points[0]))
+        starts = other.starts()[:FALLS]
+        for i, x in enumerate(starts):
+            found = other.descend(x, roots=True)
+            if found is not None:
+                return _Elsewhere(other, found.x, starts[i + 1 :], epsilon_range(other, found.x))
     return None
 
 
