@@ -299,3 +299,35 @@ def test_a_signal_that_dies_out_has_a_report():
     assert report.layers[-1].q < 1e-15
     assert report.verdict.agrees
     assert report.advice[0].code == "violation"
+
+
+@pytest.mark.parametrize("form", [lambda x, y: (x + y) / 2**0.5, lambda x, y: x / 2**0.5 + y / 2**0.5])
+def test_the_scale_of_one_sum_is_not_counted_in_the_next(form):
+    """However it is written; no activation comes between one sum and the next."""
+
+    class Chain(Plain):
+        def forward(self, x):
+            return form(x, self.fc2(self.act(self.fc1(x))))
+
+    model = nn.Sequential(nn.Linear(64, 64), *(Chain(64) for _ in range(6)))
+    found = sums(trace(model, (torch.randn(4, 64),), {}))
+    assert [each.growth for each in found] == pytest.approx([1.0] * 6)
+    assert not [left for left in convert(model, batch=torch.randn(4, 64)).left if "sum" in left.kind]
+
+
+def test_gains_that_make_up_for_each_other_are_left():
+    """He's gain before ReLU and 1 before the sum: only the ends of the model are off, and are what is drawn."""
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        model = nn.Sequential(nn.Linear(64, 64), *(Plain(64) for _ in range(16)), nn.Linear(64, 64))
+        for block in model[1:-1]:
+            block.scale = 2**0.5
+            nn.init.normal_(block.fc1.weight, 0, 2**0.5 / 8)
+            nn.init.normal_(block.fc2.weight, 0, 1 / 8)
+        batch, done = torch.randn(16, 64), []
+        while (report := verify_model(model, batch, max_growth=5)).first_violation is not None:
+            assert len(done) < 2, done
+            done.append(next(advice.do for advice in report.advice if advice.do))
+            follow(model, done[-1])
+    assert done
+    assert all("get_submodule('0')" in do or "get_submodule('17')" in do for do in done)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shlex
 from fractions import Fraction
 from functools import cache
@@ -21,7 +22,7 @@ from snn_cli.cli.export import command as export_command
 from snn_cli.cli.main import main
 from snn_cli.cli.solve import command as solve_command
 from snn_cli.errors import CannotCompute, InputError, NoSolution
-from snn_cli.program import bounds
+from snn_cli.program import bounds, kkt
 from snn_cli.program.free.search import NAMES, Program, Search, Start
 from snn_cli.program.free.solving import _unlike
 from snn_cli.program.jets import Jet
@@ -245,7 +246,7 @@ def test_a_step_is_not_said_to_have_no_solution(step):
     assert not isinstance(error.value, NoSolution)
 
 
-@pytest.mark.parametrize("expr", ["1e-90*tanh(x)", "tanh(1e-90*x)", "max(x, 100)"])
+@pytest.mark.parametrize("expr", ["1e-90*tanh(x)", "tanh(1e-90*x)", "max(x, 1000)"])
 def test_too_small_for_doubles_with_zero_mean(expr):
     """Each an error of the program's own, and no warning of numpy's."""
     with pytest.raises((NoSolution, CannotCompute)):
@@ -471,6 +472,102 @@ def test_the_work_is_bounded(monkeypatch):
     with pytest.raises(CannotCompute, match="given up: 1170 evaluations") as error:
         solve(expr="l*max(x, -k) + d", free="l,k,d", epsilon="0.1", zero_mean=True)
     assert "--set l=1" in error.value.hint
+
+
+TANH_AND_LINE = {"expr": "a*tanh(b*x) + c*x", "free": "a,b,c", "epsilon": "0.02"}
+
+
+def _tanh_and_line(b, epsilon):
+    """The a and the two c that meet the conditions at one b, and gamma there: with E[z f] = E[f'] all in closed form.
+
+    ``E[f'^2] - E[f^2] = a^2 (D - A)`` with ``A = E[t^2]``, ``D = E[t'^2]`` and ``t = tanh(b z)``; c is the root of a
+    quadratic.
+    """
+
+    def mean(g):
+        return mpmath.quad(lambda z: g(z) * mpmath.npdf(z), [-14, -4, 0, 4, 14])
+
+    def slope(z):
+        return b * mpmath.sech(b * z) ** 2
+
+    square, cross = mean(lambda z: mpmath.tanh(b * z) ** 2), mean(slope)
+    a = mpmath.sqrt(epsilon / (mean(lambda z: slope(z) ** 2) - square))
+    root = mpmath.sqrt((a * cross) ** 2 - a * a * square + 1)
+    found = []
+    for c in (-a * cross + root, -a * cross - root):
+        pull = mean(lambda z, c=c: z * (a * mpmath.tanh(b * z) + c * z) * (a * slope(z) + c))
+        found.append((a, c, pull))
+    return found
+
+
+def test_a_solution_inside_the_range_is_found():
+    """No start leads there; from a solution at another epsilon the way does. Against a scan over b."""
+    found = solve(**TANH_AND_LINE)
+    b = found.params["b"]
+    with mpmath.workdps(30):
+        a, c, gamma = min(_tanh_and_line(mpmath.mpf(b), mpmath.mpf("0.02")), key=lambda each: each[2])
+        around = [
+            each[2]
+            for factor in (0.3, 0.97, 1.03, 4)
+            for each in _tanh_and_line(mpmath.mpf(b * factor), mpmath.mpf("0.02"))
+        ]
+    assert abs(found.params["a"]) == pytest.approx(float(a), rel=1e-13)
+    assert abs(found.params["c"]) == pytest.approx(float(abs(c)), rel=1e-13)
+    assert found.gamma == pytest.approx(float(gamma), rel=1e-14)
+    assert gamma < min(around)
+    assert found.feasible_epsilon[0] <= 0.02 <= found.feasible_epsilon[1]
+
+
+def test_a_solution_that_is_missed_inside_the_range_is_not_denied(monkeypatch):
+    monkeypatch.setattr("snn_cli.program.free.absence._arrived", lambda *_: None)
+    with pytest.raises(CannotCompute, match=r"epsilon = 0\.02 was not found, though .* there is one from 0 up to 2\.2"):
+        solve(**TANH_AND_LINE)
+
+
+def test_gamma_that_is_the_same_all_along_a_line_of_solutions():
+    """A kink at which f is 0 adds nothing to ``E[z f f'] = E[f'^2] + E[f f'']``."""
+    line = {"expr": "l*max(x - t, a*(x - t))", "free": "l,a,t", "epsilon": "0.02"}
+    with pytest.raises(CannotCompute, match=r"it is 1\.02 all along a line of them") as error:
+        solve(**line)
+    bound = re.search("--bound '(.*)'", error.value.hint)[1]
+    found = solve(**line, bound=bound)
+    scale, a, t = (found.params[name] for name in "lat")
+    left, right = sorted((scale, scale * a))  # slopes
+    with mpmath.workdps(30):
+        below, above = (mpmath.quad(lambda z: (z - t) ** 2 * mpmath.npdf(z), ends) for ends in ([-14, t], [t, 14]))
+        assert float(left**2 * below + right**2 * above) == pytest.approx(1, rel=1e-14)
+        assert float(left**2 * mpmath.ncdf(t) + right**2 * mpmath.ncdf(-t)) == pytest.approx(1.02, rel=1e-14)
+    assert found.gamma == pytest.approx(1.02, rel=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "right"), [([[0, 1], [0, 1]], [1, 1]), ([[1, 2], [2, 4]], [1, 1]), ([[1, "nan"], [0, 1]], [1, 1])]
+)
+def test_a_singular_system_is_refused(matrix, right):
+    with pytest.raises(CannotCompute, match="singular"):
+        kkt.solved(mpmath.mp, mpmath.matrix(matrix), mpmath.matrix(right))
+
+
+@pytest.mark.parametrize(("expression", "kink"), [("relu(x - 8)", 8), ("relu(x + 8)", -8), ("relu(x - 5)", 5)])
+def test_a_kink_far_out_is_as_good_as_one_at_0(expression, kink):
+    """``relu(b z + c - s) = b relu(z + (c - s)/b)``: the optimum of ReLU, though f is a line, or 0, around 0."""
+    found, own = solve(expr=expression, epsilon="0.05"), solve("relu", "0.05", bound="b=1")
+    a, b, c, d = (mpmath.mpf(found.params[name]) for name in "abcd")
+    assert found.gamma == pytest.approx(own.gamma, rel=1e-14)
+    assert float(a * b) == pytest.approx(own.params["a"], rel=1e-14)
+    with mpmath.workdps(30):
+        edge = (kink - c) / b
+        square = mpmath.quad(
+            lambda z: (a * max(b * z + c - kink, 0) + d) ** 2 * mpmath.npdf(z), [-14, -4, edge, 2, 5, 14]
+        )
+        assert float(square) == pytest.approx(1, rel=1e-13)
+        assert float((a * b) ** 2 * mpmath.ncdf(-edge)) == pytest.approx(1.05, rel=1e-13)
+
+
+def test_a_kink_that_is_out_of_reach():
+    with pytest.raises(NoSolution, match=r"b=32.* for any epsilon") as error:
+        solve(expr="relu(x - 500)", epsilon="0.05")
+    assert "nearer to x = 0" in error.value.hint
 
 
 def test_an_error_in_a_sweep_says_where(capsys):

@@ -224,14 +224,15 @@ def _scaled(most: Sum, parts: Part) -> str:
 
 
 def _drawn(row: ModelLayer, report: ModelReport, calls: Sequence[Call]) -> str:
-    """What draws weights anew: all of them, where most gains are off, with the deviation that most layers want."""
+    """What draws weights anew: all of them, where most gains are off to one side, with the deviation that most want."""
     gains = [
         (each.gain, each.gain_kept)
         for each, place in zip(report.layers, calls, strict=True)
         if each.gain and each.gain_kept and not place.normalized
     ]
-    off = sum(abs(_excess(*each)) > _NOTICED for each in gains)
-    if off < 3 or 2 * off < len(gains):
+    off = [excess for each in gains if abs(excess := _excess(*each)) > _NOTICED]
+    alike = abs(sum(off)) > sum(map(abs, off)) / 2  # else some make up for others
+    if len(off) < 3 or 2 * len(off) < len(gains) or not alike:
         assert row.gain_kept is not None
         assert row.fan_in
         deviation = row.gain_kept / math.sqrt(row.fan_in)

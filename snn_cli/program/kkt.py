@@ -38,6 +38,16 @@ def kkt_matrix(mp: Any, objective: Jet, constraints: Sequence[Jet], multipliers:
     return matrix
 
 
+def solved(mp: Any, matrix: Any, right: Any) -> Any:
+    """The solution of a linear system. Raises CannotCompute where it is singular, or not finite."""
+    try:
+        if all(mp.isfinite(v) for part in (matrix, right) for v in part):
+            return mp.lu_solve(matrix, right)
+    except (ZeroDivisionError, TypeError):  # mpmath has no pivot, None, where the rest of a column is 0
+        pass
+    raise CannotCompute(SINGULAR, "--bound on one of the parameters")
+
+
 def step(
     mp: Any, objective: Jet, constraints: Sequence[Jet], multipliers: Sequence[Any]
 ) -> tuple[list[Any], list[Any]]:
@@ -51,12 +61,8 @@ def step(
         right[i] = -objective.gradient[i]
     for j, h in enumerate(constraints):
         right[n + j] = -h.value
-    matrix = kkt_matrix(mp, objective, constraints, multipliers)
-    try:
-        solved = mp.lu_solve(matrix, right)
-    except ZeroDivisionError:
-        raise CannotCompute(SINGULAR, "--bound on one of the parameters") from None
-    return [solved[i] for i in range(n)], [solved[n + j] for j in range(k)]
+    found = solved(mp, kkt_matrix(mp, objective, constraints, multipliers), right)
+    return [found[i] for i in range(n)], [found[n + j] for j in range(k)]
 
 
 def newton(

@@ -15,7 +15,7 @@ from snn_cli.program.bounds import Bound, limits
 from snn_cli.program.decide import Decided, decide
 from snn_cli.program.kkt import Point
 from snn_cli.program.record import common_notes, decimals
-from snn_cli.program.wrap import AMPLITUDE, Cone, Optimum, Problem, Search, starts
+from snn_cli.program.wrap import AMPLITUDE, SCALE, SHIFT, Cone, Optimum, Problem, Search, starts
 from snn_cli.records import Note, Params, Solution
 from snn_cli.records.solution import MOMENTS
 
@@ -43,9 +43,14 @@ def wrap(request: Wrap) -> Solution:
     baseline = request.baseline
     epsilon = request.common.epsilon
     auto = epsilon == "auto"
-    redundant = _redundant(baseline)
+    redundant, scale, wide = _redundant(baseline), 1, 1
+    if not any(bound.name in "abc" for bound in request.bounds):
+        wide = _wide(baseline)
+        if redundant is None:
+            redundant, scale = _redundant(baseline, baseline.kinks(context(100), {})), wide
     first = epsilon if isinstance(epsilon, Fraction) else Fraction(1, request.common.fan_in or 1)
-    problem = Problem(baseline, first, request.common.zero_mean, request.bounds, _fixed(redundant, request.bounds))
+    fixed = _fixed(redundant, request.bounds, scale)
+    problem = Problem(baseline, first, request.common.zero_mean, request.bounds, fixed)
     search = Search(problem, landscape(baseline))
     with np.errstate(all="ignore"):  # of an f that is as good as constant, or too large: what is not finite is no place
         if auto:
@@ -55,6 +60,10 @@ def wrap(request: Wrap) -> Solution:
             problem = replace(problem, epsilon=Fraction(drift.root(search, request.common.fan_in)))
             search = Search(problem, search.landscape)
         ends, found = _searched(search)
+        if not found and redundant == "b" and wide > scale:
+            problem = replace(problem, fixed=_fixed(redundant, request.bounds, wide))
+            search = Search(problem, search.landscape)
+            ends, found = _searched(search)
     if not found:
         raise _none(search, ends)
     optimum, start, tied = _best(problem, search, found)
@@ -92,11 +101,11 @@ def landscape(baseline: Baseline) -> Any:
     return Landscape(lambda x: baseline.function(np, x, {}), lambda x: baseline.derivative(np, x, {}), kinks)
 
 
-def _redundant(baseline: Baseline) -> str | None:
+def _redundant(baseline: Baseline, around: Sequence[Any] = ()) -> str | None:
     """``"b"`` where ``f(s + k (x - s))`` is affine in ``f(x)`` for every ``k > 0``, ``"c"`` where ``f(x + k)`` is.
 
     Then a, c and d do what b does, or a and d what c does. The centre s is 0, or a kink. Decided at fixed points, to 25
-    digits.
+    digits, around 0 and what else is given: f may be constant at the former.
     """
     mp = context(100)
     precise = baseline.precise
@@ -106,6 +115,7 @@ def _redundant(baseline: Baseline) -> str | None:
         return precise(mp, x, {})[0]
 
     xs = [mp.mpf(x.numerator) / x.denominator for x in _PROBES]
+    xs += [centre + x for centre in map(mp.mpf, around) for x in xs]
     ys = [f(x) for x in xs]
     low, high = min(range(len(ys)), key=ys.__getitem__), max(range(len(ys)), key=ys.__getitem__)
     if ys[low] == ys[high]:
@@ -126,14 +136,20 @@ def _affine(ys: Sequence[Any], moved: Sequence[Any], low: int, high: int, mp: An
     )
 
 
-def _fixed(redundant: str | None, bounds: Sequence[Bound]) -> tuple[Bound, ...]:
-    """A redundant parameter at 1 or 0, or at the nearest value that its bounds leave.
+def _wide(baseline: Baseline) -> int:
+    """A b for which the box of c holds the kinks, and as much again; 1 where it holds them with that."""
+    farthest = max((abs(float(x)) for x in baseline.kinks(None, {})), default=0.0)
+    return 1 if farthest < SHIFT - 0.5 else min(SCALE, math.ceil(2 * farthest / SHIFT))
+
+
+def _fixed(redundant: str | None, bounds: Sequence[Bound], scale: int = 1) -> tuple[Bound, ...]:
+    """A redundant b at ``scale`` or c at 0, or at the nearest value that its bounds leave.
 
     Not where others are bounded too that it could help: then it is searched.
     """
     if redundant is None:
         return ()
-    value = Fraction(int(redundant == "b"))
+    value = Fraction(scale if redundant == "b" else 0)
     if any(bound.name == redundant for bound in bounds):
         if any(bound.name == "a" or (bound.name == "c" and bound.value) for bound in bounds if bound.name != redundant):
             return ()
@@ -166,7 +182,9 @@ def _none(search: Search, ends: tuple[float, float] | None) -> NoSolution | Cann
     where = where.replace("c<=6*max(1,b)", "|c|<=6*max(1,b)") + (", zero mean" if problem.zero_mean else "")
     if ends is None or ends[1] < ends[0] or ends[1] < 0:
         return NoSolution(
-            f"{name} has no solution as a*f(b*x + c) + d with {where}, for any epsilon", "leave out --bound", None
+            f"{name} has no solution as a*f(b*x + c) + d with {where}, for any epsilon",
+            "leave out --bound" if problem.bounds else "an expression that changes nearer to x = 0",
+            None,
         )
     lo, hi = max(ends[0], 0.0), ends[1]
     return NoSolution(

@@ -87,6 +87,8 @@ class _Walk:
 
     def unscaled(self, value: int, scale: float) -> _Branch:
         node = self.made_by(value)
+        if self.scaled_sum(value):  # its scale counts there
+            return _Branch(value, scale)
         if node.kind == "scale":
             return self.unscaled(node.inputs[0], scale * node.data)
         if node.kind == "pass":
@@ -96,6 +98,13 @@ class _Walk:
                 if self.made_by(own).kind == "constant":
                     return self.unscaled(other, scale * math.sqrt(self.made_by(own).data[1]))
         return _Branch(value, scale)
+
+    def scaled_sum(self, value: int) -> bool:
+        """Whether a value is a sum that nothing reads before it is scaled."""
+        node = self.made_by(value)
+        if node.kind not in ("scale", "pass") or node.call >= 0 or self.readers.only(node.inputs[0]) is None:
+            return False
+        return self.made_by(node.inputs[0]).kind == "add" or self.scaled_sum(node.inputs[0])
 
     def behind(self, value: int) -> float:
         """The square of the numbers that scale a value before anything else reads it."""

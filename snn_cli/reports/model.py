@@ -100,7 +100,7 @@ def findings(record: ModelReport, shorten: bool = True) -> list[str]:
 def _sentence(advice: Advice, record: ModelReport, shorten: bool) -> str:
     value, limit = number(advice.value, shorten), number(advice.limit, shorten)
     growth = record.measured.log_growth
-    if advice.code == "fine" and growth is not None:
+    if advice.code in ("fine", "no-budget") and growth is not None:
         growth += math.log(record.averaged or 1)
     where = advice.layer or "the model"
     most = f", most of all at {advice.layer}" if advice.layer else ""
@@ -125,16 +125,16 @@ def _sentence(advice: Advice, record: ModelReport, shorten: bool) -> str:
         f"times the largest, and the squared gradient comes back by all of them{_unchecked(advice)}.",
         "weight-mean": f"The weights of {where} have a common mean of {value} of their deviations, beyond the "
         f"tolerance of {limit}: a mean of the signal grows there.",
-        "fan-in": f"At these widths the squared gradient differs by x {value} from one network to the next, whatever "
-        "the activation.",
+        "fan-in": f"At these widths the squared gradient differs by x {value} from one network to the next (one "
+        "deviation, one input), whatever the weights' gain.",
         "unexpected-q": f"{where}: q is {value}, and theory says {limit}. Width does not explain that: the weights are "
         "not random any more, or there is a bug.",
         "unexpected-growth": f"{where}: the squared gradient changes by x {value}, and theory says x {limit}. Width "
         "does not explain that: the weights are not random any more, or there is a bug.",
         "fine": f"Within the budget of x {limit}: from the output to the input the squared gradient changes by "
         f"x {factor(growth, shorten)}{_but(record.averaged)}.",
-        "no-budget": f"From the output to the input the squared gradient changes by x {factor(growth, shorten)}; "
-        "--max-growth 10 makes it a check.",
+        "no-budget": f"From the output to the input the squared gradient changes by x {factor(growth, shorten)}"
+        f"{_but(record.averaged)}; --max-growth 10 makes it a check.",
     }[advice.code]
     return text if advice.do is None else f"{text} Next: {advice.do}"
 

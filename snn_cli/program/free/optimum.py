@@ -10,7 +10,7 @@ from snn_cli.arithmetic.multiprecision import context
 from snn_cli.errors import CannotCompute
 from snn_cli.program.free.search import NAMES
 from snn_cli.program.jets import Jet
-from snn_cli.program.kkt import Point, kkt_matrix, newton
+from snn_cli.program.kkt import Point, kkt_matrix, newton, solved
 from snn_cli.program.quadrature import Quadrature
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class Optimum:
                 residual[i] = rough.mpf(pull - objective.gradient[i])
             for i, h in enumerate(constraints):
                 residual[n + i] = rough.mpf(-h.value)
-            change = rough.lu_solve(matrix, residual)
+            change = solved(rough, matrix, residual)
             x = [v + mp.mpf(change[i]) for i, v in enumerate(x)]
             mus = [mu + mp.mpf(change[n + i]) for i, mu in enumerate(mus)]
             if (

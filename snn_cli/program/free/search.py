@@ -28,6 +28,8 @@ FALLS = 5
 _DOWN = 100
 _CORRECTIONS = 15
 _LOST = 1e5
+_ASIDE = (1.04, 0.96)
+_SAME = 1e-9
 
 NAMES = ("gamma", "second_moment", "chi", "mean")
 """Rows of moments, and of their Jacobian."""
@@ -226,10 +228,10 @@ class Search:
         chosen += [x for _, x in ranked if x not in chosen][: _DESCENTS - len(chosen)]
         return chosen
 
-    def minima(self) -> list[Start]:
-        """Stationary points, the smallest gamma first."""
+    def minima(self, starts: Sequence[tuple[float, ...]] | None = None) -> list[Start]:
+        """Stationary points, the smallest gamma first; from ``starts``, where given, and not from those of its own."""
         found: list[Start] = []
-        for x in self.starts():
+        for x in self.starts() if starts is None else starts:
             start = self.descend(x)
             if start is not None and all(_apart(start.x, other.x) for other in found):
                 found.append(start)
@@ -369,6 +371,19 @@ class Search:
                     path.append((value, moved.gamma))
                 else:
                     return Fall(name, towards if first.x[i] > 0 or towards == "0" else "-infinity", path)
+        return None
+
+    def beside(self, start: Start) -> tuple[str, Start] | None:
+        """A parameter that can be moved either way with gamma the same, and where it leads; None at a true minimum."""
+        for i, name in enumerate(self.program.free):
+            values = [float(f"{factor * start.x[i]:.3g}") for factor in _ASIDE]
+            low, high = self.program.range(name)
+            if not start.x[i] or not all(low <= value <= high for value in values):
+                continue
+            moved = [self.descend(start.x, {name: value}, roots=True) for value in values]
+            if all(other is not None and abs(other.gamma - start.gamma) < _SAME for other in moved):
+                assert moved[0] is not None
+                return name, moved[0]
         return None
 
     def _fixed(self, name: str, value: float) -> Start | None:

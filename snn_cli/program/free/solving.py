@@ -10,7 +10,7 @@ from snn_cli.arithmetic.multiprecision import context, fraction
 from snn_cli.errors import CannotCompute, NoSolution
 from snn_cli.exact import significant_bits
 from snn_cli.problem import MARGIN
-from snn_cli.program.free.absence import falls, unsolved
+from snn_cli.program.free.absence import falls, level, reached
 from snn_cli.program.free.optimum import GUARD, Optimum, OutOfBudget
 from snn_cli.program.free.search import Search
 from snn_cli.program.kkt import Point
@@ -46,9 +46,7 @@ def solve(search: Search, digits: int | None) -> Found:
     optimum cannot be found precisely.
     """
     program = search.program
-    minima = search.minima()
-    if not minima:
-        raise unsolved(search)
+    minima = search.minima() or reached(search)
     freedom = len(program.free) - len(program.conditions)
     best = minima[0]
     if freedom > len(best.active):  # else bounds and conditions leave no freedom
@@ -58,13 +56,18 @@ def solve(search: Search, digits: int | None) -> Found:
             return _at_zero(search, fall, digits)
     near = [start for start in minima if start.gamma - best.gamma < _NEAR]
     unlike = _unlike(near)
+    if freedom > len(best.active) and len(unlike) > 1:
+        flat = level(search, best)
+        if flat is not None:
+            raise flat
     precision = significant_bits(digits) + MARGIN + GUARD
     polished, failure = _polished(program, unlike[:_MOST_POLISHED], precision)
     if not polished:
         fall = search.falling(best) if freedom else None
         if fall is not None:
             return _at_zero(search, fall, digits)
-        raise failure or unsolved(search)
+        assert failure is not None
+        raise failure
     least = min(each.moments["gamma"] for each in polished)
     equal = [each for each in polished if each.moments["gamma"] - least < _TIED]
     chosen = min(
