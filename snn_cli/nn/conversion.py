@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple, SupportsIndex
 
 import torch
@@ -190,16 +191,12 @@ def _left(plan: _Plan, functions: list[str], feeds: dict[int, list[float | None]
 
 def _sums(model: nn.Module, batch: Any) -> Iterator[Left]:
     """Sums of branches that each have a second moment of 1 once they are converted, where the sum has not."""
-    modes = {module: module.training for module in model.modules()}
     try:
-        model.eval()
-        graph = trace(model, *_arguments(batch))
+        with _in_evaluation(model):
+            graph = trace(model, *_arguments(batch))
     except SnnError as error:
         yield Left("", "sums of branches", f"not looked for: {error}")
         return
-    finally:
-        for module, training in modes.items():
-            module.training = training
     for each in sums(graph):
         if abs(math.log(each.growth)) > _SCALED:
             growth = f"its second moment is {each.growth:.3g} times that of a branch"
@@ -383,16 +380,14 @@ def _called(model: nn.Module, plan: _Plan, batch: Any) -> tuple[list[_Event], li
     def leave(*_: Any) -> None:
         functions.inside -= 1
 
-    modes = {module: module.training for module in model.modules()}
-    leaves = [m for m in modes if id(m) in watched or _leaf(m)]
+    leaves = [m for m in model.modules() if id(m) in watched or _leaf(m)]
     handles: list[Any] = []
     devices = sorted({p.device.index or 0 for p in model.parameters() if p.device.type == "cuda"})
     positional, named = _arguments(batch)
     try:
         for module in leaves:
             handles += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
-        model.eval()
-        with torch.random.fork_rng(devices), torch.no_grad(), functions:
+        with _in_evaluation(model), torch.random.fork_rng(devices), torch.no_grad(), functions:
             model(*positional, **named)
     except Exception as error:
         raise InputError(
@@ -402,9 +397,19 @@ def _called(model: nn.Module, plan: _Plan, batch: Any) -> tuple[list[_Event], li
     finally:
         for handle in handles:
             handle.remove()
+    return events, list(functions.names)
+
+
+@contextmanager
+def _in_evaluation(model: nn.Module) -> Iterator[None]:
+    """Every module in evaluation, and as it was afterwards."""
+    modes = {module: module.training for module in model.modules()}
+    try:
+        model.eval()
+        yield
+    finally:
         for module, training in modes.items():
             module.training = training
-    return events, list(functions.names)
 
 
 def _leaf(module: nn.Module) -> bool:
